@@ -1,0 +1,277 @@
+//! One convolution, ready to run: forward, input gradient (the adjoint) and weight gradient.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::correlation::{Correlation, Layout};
+use super::geometry::{AXES, Axis, AxisMap, Geometry, strides};
+use super::padding::Padding;
+use super::scratch::Pool;
+use crate::Real;
+use crate::operator::PaddingMode;
+
+/// A convolution with its weights packed.
+#[derive(Clone)]
+pub(crate) struct Convolution<T> {
+    geometry: Geometry,
+    forward: Correlation<T>,
+    /// Pads the input for the forward action.
+    input_padding: Padding,
+    /// One correlation for each residue of the padded input coordinate modulo the stride.
+    backward: Vec<Correlation<T>>,
+    /// Surrounds the output by the zeros that the backward correlations read.
+    output_padding: Padding,
+    /// Sums the gradient of the padded input where padding copies samples; zeros need no sum.
+    fold: Option<Padding>,
+    /// Some input sample is read by no tap: the gradient starts from zeros.
+    clear: bool,
+    padded: Pool<Vec<T>>,
+}
+
+impl<T: Real> Convolution<T> {
+    /// `weight` is row-major (output channel, input channel within the group, taps).
+    pub(crate) fn new(geometry: &Geometry, weight: &[T], arch: Arch) -> Self {
+        let geometry = geometry.flattened();
+        let (forward, input_padding) = forward(&geometry, weight, arch);
+        let back = Backward::new(&geometry);
+        let backward = back.correlations(&geometry, weight, arch);
+        let maps = geometry.axes.each_ref().map(Axis::map);
+        let folds = geometry.axes.iter().any(|a| a.mode != PaddingMode::Zeros);
+        Self {
+            forward,
+            input_padding,
+            backward,
+            output_padding: back.padding,
+            fold: folds.then(|| Padding::new(maps, 1)),
+            clear: back.clear,
+            padded: Pool::default(),
+            geometry,
+        }
+    }
+
+    /// `y` <- M `x` for `batch` images.
+    pub(crate) fn forward(&self, batch: usize, x: &[T], y: &mut [T]) {
+        with_padded(&self.padded, &self.input_padding, x, |x| {
+            self.forward.run(batch, x, y);
+        });
+    }
+
+    /// `x` <- M' `y` for `batch` images.
+    pub(crate) fn input_gradient(&self, batch: usize, y: &[T], x: &mut [T]) {
+        with_padded(&self.padded, &self.output_padding, y, |y| {
+            match &self.fold {
+                None => self.backward_into(batch, y, x),
+                Some(fold) => self.padded.with(Vec::new, |gradient| {
+                    gradient.resize(batch * self.geometry.in_channels * fold.plane(), T::ZERO);
+                    self.backward_into(batch, y, gradient);
+                    fold.fold(gradient, x);
+                }),
+            }
+        });
+    }
+
+    fn backward_into(&self, batch: usize, y: &[T], target: &mut [T]) {
+        if self.clear {
+            target.par_chunks_mut(1 << 14).for_each(|c| c.fill(T::ZERO));
+        }
+        for correlation in &self.backward {
+            correlation.run(batch, y, target);
+        }
+    }
+
+    /// The gradient of sum_i lambda_i <u_i, M(W) v_i> with respect to the weights.
+    pub(crate) fn weight_gradient(&self, lambda: &[T], u: &[T], v: &[T]) -> Vec<T> {
+        with_padded(&self.padded, &self.input_padding, v, |v| {
+            super::gradient::weight_gradient(&self.geometry, self.forward.layout(), lambda, u, v)
+        })
+    }
+}
+
+/// Runs `work` on the padded planes of `source`, or on `source` itself when nothing is added.
+fn with_padded<T: Real, R>(
+    pool: &Pool<Vec<T>>,
+    padding: &Padding,
+    source: &[T],
+    work: impl FnOnce(&[T]) -> R,
+) -> R {
+    if padding.is_identity() {
+        return work(source);
+    }
+    pool.with(Vec::new, |buffer| {
+        let planes = source.len() / padding.source_plane();
+        // Slack for the block copies of the last tile.
+        buffer.resize(planes * padding.plane() + 16, T::ZERO);
+        padding.fill(source, &mut buffer[..planes * padding.plane()]);
+        work(buffer)
+    })
+}
+
+fn forward<T: Real>(g: &Geometry, weight: &[T], arch: Arch) -> (Correlation<T>, Padding) {
+    let padding = Padding::new(g.axes.each_ref().map(Axis::map), g.axes[2].stride);
+    let step = strides(&padding.dims());
+    let taps = (0..g.taps())
+        .map(|t| {
+            let at = g.tap(t);
+            let q = |a: usize| at[a] * g.axes[a].dilation;
+            q(0) * step[0] + q(1) * step[1] + padding.column(q(2))
+        })
+        .collect();
+    let output = g.axes.each_ref().map(|a| a.output);
+    let layout = Layout {
+        groups: g.groups,
+        channels: g.in_per_group(),
+        rows: g.out_per_group(),
+        grid: output,
+        source_step: [step[0] * g.axes[0].stride, step[1] * g.axes[1].stride, 1],
+        taps,
+        target_step: strides(&output),
+        target_base: 0,
+        source_plane: padding.plane(),
+        target_plane: g.output_plane(),
+    };
+    let (rows, channels, taps) = (g.out_per_group(), g.in_per_group(), g.taps());
+    let correlation = Correlation::new(layout, arch, |group, row, channel, tap| {
+        weight[((group * rows + row) * channels + channel) * taps + tap]
+    });
+    (correlation, padding)
+}
+
+/// The residue classes of one axis.
+struct Phase {
+    /// Kernel taps that reach this class, each with the output offset that it reads first.
+    taps: Vec<(usize, isize)>,
+    count: usize,
+    first_target: usize,
+}
+
+/// How the adjoint of a convolution reads its zero-padded output.
+struct Backward {
+    phases: [Vec<Phase>; AXES],
+    margins: [usize; AXES],
+    /// Sizes of the plane that is written: the input, or the padded input where it is folded.
+    target: [usize; AXES],
+    padding: Padding,
+    clear: bool,
+}
+
+impl Backward {
+    fn new(g: &Geometry) -> Self {
+        let folds = g.axes.iter().any(|a| a.mode != PaddingMode::Zeros);
+        let mut clear = false;
+        let mut margins = [(0, 0); AXES];
+        let phases = std::array::from_fn(|i| {
+            let axis = &g.axes[i];
+            // Where zeros are added nothing is copied: only real samples need a gradient.
+            let range = if folds {
+                0..axis.padded()
+            } else {
+                clear |= axis.padding.0 + axis.input > axis.padded();
+                axis.padding.0..axis.padded().min(axis.padding.0 + axis.input)
+            };
+            let phases: Vec<Phase> = (0..axis.stride)
+                .filter_map(|residue| phase(axis, residue, &range))
+                .collect();
+            for phase in &phases {
+                clear |= phase.taps.is_empty();
+                for &(_, first) in &phase.taps {
+                    let last = first + phase.count as isize;
+                    let after = (last - axis.output as isize).max(0) as usize;
+                    margins[i].0 = margins[i].0.max(first.min(0).unsigned_abs());
+                    margins[i].1 = margins[i].1.max(after);
+                }
+            }
+            phases
+        });
+        let embed = |i: usize| AxisMap::embed(g.axes[i].output, margins[i].0, margins[i].1);
+        let target = |a: &Axis| if folds { a.padded() } else { a.input };
+        Self {
+            phases,
+            margins: margins.map(|m| m.0),
+            target: g.axes.each_ref().map(target),
+            padding: Padding::new(std::array::from_fn(embed), 1),
+            clear,
+        }
+    }
+
+    fn correlations<T: Real>(&self, g: &Geometry, weight: &[T], arch: Arch) -> Vec<Correlation<T>> {
+        let mut all = Vec::new();
+        for a in &self.phases[0] {
+            for b in &self.phases[1] {
+                for c in &self.phases[2] {
+                    let phases = [a, b, c];
+                    if phases.iter().all(|p| !p.taps.is_empty()) {
+                        all.push(self.correlation(g, phases, weight, arch));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn correlation<T: Real>(
+        &self,
+        g: &Geometry,
+        phases: [&Phase; AXES],
+        weight: &[T],
+        arch: Arch,
+    ) -> Correlation<T> {
+        let source_step = strides(&self.padding.dims());
+        let step = strides(&self.target);
+        let kernel = strides(&g.axes.each_ref().map(|a| a.kernel));
+        let mut taps = Vec::new();
+        let mut offsets = Vec::new();
+        for &(t0, o0) in &phases[0].taps {
+            for &(t1, o1) in &phases[1].taps {
+                for &(t2, o2) in &phases[2].taps {
+                    taps.push(t0 * kernel[0] + t1 * kernel[1] + t2);
+                    // Not negative: the margins were chosen for that.
+                    offsets.push(
+                        [o0, o1, o2]
+                            .iter()
+                            .zip(self.margins)
+                            .zip(source_step)
+                            .map(|((&o, margin), step)| (margin as isize + o) as usize * step)
+                            .sum(),
+                    );
+                }
+            }
+        }
+        let layout = Layout {
+            groups: g.groups,
+            channels: g.out_per_group(),
+            rows: g.in_per_group(),
+            grid: phases.map(|p| p.count),
+            source_step,
+            taps: offsets,
+            target_step: std::array::from_fn(|i| step[i] * g.axes[i].stride),
+            target_base: (0..AXES).map(|i| phases[i].first_target * step[i]).sum(),
+            source_plane: self.padding.plane(),
+            target_plane: self.target.iter().product(),
+        };
+        let (outs, ins, all) = (g.out_per_group(), g.in_per_group(), g.taps());
+        Correlation::new(layout, arch, |group, row, channel, tap| {
+            weight[((group * outs + channel) * ins + row) * all + taps[tap]]
+        })
+    }
+}
+
+/// The padded samples of `range` with this residue modulo the stride; none where there is none.
+fn phase(axis: &Axis, residue: usize, range: &std::ops::Range<usize>) -> Option<Phase> {
+    let stride = axis.stride;
+    let first = range.start + (residue + stride - range.start % stride) % stride;
+    if first >= range.end {
+        return None;
+    }
+    let taps = (0..axis.kernel)
+        .filter(|t| t * axis.dilation % stride == residue % stride)
+        .map(|t| {
+            let distance = first as isize - (t * axis.dilation) as isize;
+            (t, distance / stride as isize)
+        })
+        .collect();
+    Some(Phase {
+        taps,
+        count: (range.end - first).div_ceil(stride),
+        first_target: first - range.start,
+    })
+}

@@ -1,0 +1,159 @@
+//! One operator after another.
+
+use super::{FilterBank, LinearOperator, check_action};
+use crate::block::{Block, Columns};
+use crate::error::Error;
+use crate::kernel::scratch::Pool;
+use crate::weight::{Parametric, check_gradient};
+
+/// The product of two operators: `outer` after `inner`. A convolution followed by its batch
+/// normalisation is `Compose::new(batch_norm, conv)`.
+pub struct Compose<A, B: LinearOperator> {
+    outer: A,
+    inner: B,
+    between: Pool<B::Block>,
+}
+
+impl<A: Clone, B: LinearOperator + Clone> Clone for Compose<A, B> {
+    fn clone(&self) -> Self {
+        Self {
+            outer: self.outer.clone(),
+            inner: self.inner.clone(),
+            between: Pool::default(),
+        }
+    }
+}
+
+impl<A, B> Compose<A, B>
+where
+    B: LinearOperator,
+    A: LinearOperator<Block = B::Block>,
+{
+    /// x -> `outer`(`inner`(x)).
+    ///
+    /// # Errors
+    /// When `outer` does not take as many elements as `inner` gives. (The shapes may differ: a
+    /// flattening between a convolution and a dense layer changes no element.)
+    pub fn new(outer: A, inner: B) -> Result<Self, Error> {
+        if outer.inputs() != inner.outputs() {
+            return Err(Error::shape(
+                "composition",
+                outer.input_shape(),
+                inner.output_shape(),
+            ));
+        }
+        Ok(Self {
+            outer,
+            inner,
+            between: Pool::default(),
+        })
+    }
+
+    /// Runs `work` with a block for the values between the two.
+    fn with_between<R>(&self, k: usize, work: impl FnOnce(&mut B::Block) -> R) -> R {
+        self.between.with(
+            || self.inner.output_block(k),
+            |block| {
+                if block.cols() != k {
+                    *block = self.inner.output_block(k);
+                }
+                work(block)
+            },
+        )
+    }
+}
+
+impl<A, B> LinearOperator for Compose<A, B>
+where
+    B: LinearOperator,
+    A: LinearOperator<Block = B::Block>,
+{
+    type Block = B::Block;
+
+    fn input_shape(&self) -> &[usize] {
+        self.inner.input_shape()
+    }
+    fn output_shape(&self) -> &[usize] {
+        self.outer.output_shape()
+    }
+    fn input_block(&self, k: usize) -> Self::Block {
+        self.inner.input_block(k)
+    }
+    fn output_block(&self, k: usize) -> Self::Block {
+        self.outer.output_block(k)
+    }
+
+    fn apply(&self, x: &Self::Block, y: &mut Self::Block) -> Result<(), Error> {
+        check_action("composition", (self.inputs(), x), (self.outputs(), &*y))?;
+        self.with_between(x.cols(), |between| {
+            self.inner.apply(x, between)?;
+            self.outer.apply(between, y)
+        })
+    }
+
+    fn adjoint(&self, y: &Self::Block, x: &mut Self::Block) -> Result<(), Error> {
+        check_action(
+            "composition's adjoint",
+            (self.outputs(), y),
+            (self.inputs(), &*x),
+        )?;
+        self.with_between(y.cols(), |between| {
+            self.outer.adjoint(y, between)?;
+            self.inner.adjoint(between, x)
+        })
+    }
+
+    /// A convolution whose channels are then multiplied is a convolution.
+    fn filter_bank(&self) -> Option<FilterBank> {
+        let factors = self.outer.channel_factors()?;
+        Some(self.inner.filter_bank()?.scale_outputs(&factors))
+    }
+}
+
+impl<A, B> Parametric for Compose<A, B>
+where
+    B: Parametric,
+    A: Parametric<Scalar = B::Scalar>,
+{
+    type Scalar = B::Scalar;
+
+    /// The weights of the inner operator, then those of the outer.
+    fn weights(&self) -> Vec<&[B::Scalar]> {
+        let mut weights = self.inner.weights();
+        weights.extend(self.outer.weights());
+        weights
+    }
+
+    fn weight_gradient(
+        &self,
+        lambda: &[f64],
+        u: &Columns<B::Scalar>,
+        v: &Columns<B::Scalar>,
+    ) -> Result<Vec<Vec<B::Scalar>>, Error> {
+        check_gradient(self, lambda, u, v)?;
+        let mut between = self.inner.output_block(v.cols());
+        self.outer.adjoint(u, &mut between)?;
+        let mut gradients = self.inner.weight_gradient(lambda, &between, v)?;
+        self.inner.apply(v, &mut between)?;
+        gradients.extend(self.outer.weight_gradient(lambda, u, &between)?);
+        Ok(gradients)
+    }
+
+    fn set_weights(&mut self, weights: &[Vec<B::Scalar>]) -> Result<(), Error> {
+        let (inner, outer) = (self.inner.weights().len(), self.outer.weights().len());
+        if weights.len() != inner + outer {
+            return Err(Error::shape(
+                "composition's weights",
+                &[inner + outer],
+                &[weights.len()],
+            ));
+        }
+        let before: Vec<Vec<_>> = self.inner.weights().iter().map(|w| w.to_vec()).collect();
+        self.inner.set_weights(&weights[..inner])?;
+        self.outer.set_weights(&weights[inner..]).or_else(|error| {
+            // Nothing is changed when a part is refused.
+            self.inner.set_weights(&before)?;
+            Err(error)
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! Dense layers.
+
+use faer::{Accum, MatMut, MatRef};
+
+use super::{LinearOperator, check_action, check_shape};
+use crate::Real;
+use crate::block::Columns;
+use crate::error::Error;
+use crate::weight::{Parametric, check_gradient, check_weights};
+
+const NAME: &str = "dense layer";
+
+/// A dense (fully connected) layer: its matrix is its weight.
+#[derive(Clone)]
+pub struct Dense<T> {
+    weight: Vec<T>,
+    input_shape: [usize; 1],
+    output_shape: [usize; 1],
+}
+
+impl<T: Real> Dense<T> {
+    /// A layer with `weight` of shape (`outputs`, `inputs`), row-major.
+    ///
+    /// # Errors
+    /// When the weight has another size, is empty or is not finite.
+    pub fn new(weight: Vec<T>, outputs: usize, inputs: usize) -> Result<Self, Error> {
+        check_shape(NAME, &[outputs, inputs])?;
+        check_weights(NAME, &[outputs, inputs], &weight)?;
+        Ok(Self {
+            weight,
+            input_shape: [inputs],
+            output_shape: [outputs],
+        })
+    }
+
+    fn matrix(&self) -> MatRef<'_, T> {
+        MatRef::from_row_major_slice(&self.weight, self.output_shape[0], self.input_shape[0])
+    }
+}
+
+impl<T: Real> LinearOperator for Dense<T> {
+    type Block = Columns<T>;
+
+    fn input_shape(&self) -> &[usize] {
+        &self.input_shape
+    }
+    fn output_shape(&self) -> &[usize] {
+        &self.output_shape
+    }
+    fn input_block(&self, k: usize) -> Columns<T> {
+        Columns::zeros(self.inputs(), k)
+    }
+    fn output_block(&self, k: usize) -> Columns<T> {
+        Columns::zeros(self.outputs(), k)
+    }
+
+    fn apply(&self, x: &Columns<T>, y: &mut Columns<T>) -> Result<(), Error> {
+        check_action(NAME, (self.inputs(), x), (self.outputs(), &*y))?;
+        let k = x.cols();
+        let y = MatMut::from_column_major_slice_mut(y.as_mut_slice(), self.outputs(), k);
+        let x = MatRef::from_column_major_slice(x.as_slice(), self.inputs(), k);
+        T::matmul(y, Accum::Replace, self.matrix(), x);
+        Ok(())
+    }
+
+    fn adjoint(&self, y: &Columns<T>, x: &mut Columns<T>) -> Result<(), Error> {
+        check_action(
+            "dense layer's adjoint",
+            (self.outputs(), y),
+            (self.inputs(), &*x),
+        )?;
+        let k = y.cols();
+        let x = MatMut::from_column_major_slice_mut(x.as_mut_slice(), self.inputs(), k);
+        let y = MatRef::from_column_major_slice(y.as_slice(), self.outputs(), k);
+        T::matmul(x, Accum::Replace, self.matrix().transpose(), y);
+        Ok(())
+    }
+
+    fn frobenius(&self) -> Option<f64> {
+        let squares: f64 = self.weight.iter().map(|w| w.to_f64().powi(2)).sum();
+        Some(squares.sqrt())
+    }
+}
+
+impl<T: Real> Parametric for Dense<T> {
+    type Scalar = T;
+
+    fn weights(&self) -> Vec<&[T]> {
+        vec![&self.weight]
+    }
+
+    fn weight_gradient(
+        &self,
+        lambda: &[f64],
+        u: &Columns<T>,
+        v: &Columns<T>,
+    ) -> Result<Vec<Vec<T>>, Error> {
+        let lambda = check_gradient(self, lambda, u, v)?;
+        let mut scaled = u.clone();
+        for (column, &l) in scaled
+            .as_mut_slice()
+            .chunks_exact_mut(self.outputs())
+            .zip(&lambda)
+        {
+            for x in column {
+                *x *= l;
+            }
+        }
+        let mut gradient = vec![T::ZERO; self.weight.len()];
+        T::matmul(
+            MatMut::from_row_major_slice_mut(&mut gradient, self.outputs(), self.inputs()),
+            Accum::Replace,
+            MatRef::from_column_major_slice(scaled.as_slice(), self.outputs(), lambda.len()),
+            MatRef::from_column_major_slice(v.as_slice(), self.inputs(), lambda.len()).transpose(),
+        );
+        Ok(vec![gradient])
+    }
+
+    fn set_weights(&mut self, weights: &[Vec<T>]) -> Result<(), Error> {
+        let [weight] = weights else {
+            return Err(Error::shape(
+                "dense layer's weights",
+                &[1],
+                &[weights.len()],
+            ));
+        };
+        check_weights(NAME, &[self.outputs(), self.inputs()], weight)?;
+        self.weight.clone_from(weight);
+        Ok(())
+    }
+}
