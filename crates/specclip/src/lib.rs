@@ -29,6 +29,7 @@ pub mod laws;
 pub mod operator;
 mod random;
 mod real;
+pub mod svd;
 pub mod weight;
 
 pub use block::{Block, Columns};

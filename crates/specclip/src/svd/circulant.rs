@@ -1,0 +1,351 @@
+//! Exact spectra of convolutions with circular padding.
+//!
+//! Such a convolution maps each frequency to itself, so the discrete Fourier transform makes it
+//! block diagonal (Sedghi, Gupta & Long 2019). With a stride s, the s^d input frequencies that
+//! alias to one output frequency form one block of c_out x (s^d c_in) entries (Senderovich et al.
+//! 2022). The input is real: the blocks of opposite frequencies are conjugate, so half of them are
+//! decomposed and count twice, except those that are their own opposites. Groups have blocks of
+//! their own. Kernels larger than the grid wrap, as the operator itself does.
+
+use faer::{Mat, c64};
+use rayon::prelude::*;
+
+use super::exact::failed;
+use super::{Method, Params, Triplets, finish};
+use crate::block::Block;
+use crate::error::Error;
+use crate::kernel::geometry::{AXES, Axis, unravel};
+use crate::operator::{FilterBank, LinearOperator, PaddingMode};
+
+pub(super) fn solve<Op: LinearOperator + ?Sized>(
+    op: &Op,
+    k: usize,
+    params: &Params,
+) -> Result<Triplets<Op::Block>, Error> {
+    let bank = op.filter_bank().ok_or_else(|| {
+        refuse("only convolutions have a decomposition by frequencies; use lanczos")
+    })?;
+    let transposed = bank.transposed;
+    let (sigma, wide, tall) = Circulant::new(bank)?.leading(k)?;
+    let (outputs, inputs) = if transposed {
+        (wide, tall)
+    } else {
+        (tall, wide)
+    };
+    let (mut u, mut v) = (op.output_block(k), op.input_block(k));
+    u.upload(&outputs);
+    v.upload(&inputs);
+    finish(op, (u, sigma, v), params, 0, Method::Circulant)
+}
+
+fn refuse(reason: impl Into<String>) -> Error {
+    Error::NotApplicable {
+        method: "circulant",
+        reason: reason.into(),
+    }
+}
+
+/// A convolution that is block diagonal in frequency.
+pub(super) struct Circulant {
+    bank: FilterBank,
+    /// Sizes of the input and of the output grid.
+    input: [usize; AXES],
+    output: [usize; AXES],
+}
+
+/// One singular value and where it comes from.
+struct Entry {
+    sigma: f64,
+    frequency: usize,
+    group: usize,
+    index: usize,
+    /// It occurs at the opposite frequency as well.
+    twice: bool,
+}
+
+/// The triplets of one block: columns of outputs and inputs in the frequency domain.
+struct Decomposition {
+    u: Mat<c64>,
+    v: Mat<c64>,
+}
+
+impl Circulant {
+    pub(super) fn new(bank: FilterBank) -> Result<Self, Error> {
+        for axis in &bank.geometry.axes {
+            check(axis)?;
+        }
+        Ok(Self {
+            input: bank.geometry.axes.each_ref().map(|a| a.input),
+            output: bank.geometry.axes.each_ref().map(|a| a.output),
+            bank,
+        })
+    }
+
+    /// All singular values, in descending order.
+    pub(super) fn spectrum(&self) -> Result<Vec<f64>, Error> {
+        let entries = self.entries()?;
+        let copies = |e: &Entry| if e.twice { 2 } else { 1 };
+        Ok(entries
+            .iter()
+            .flat_map(|e| std::iter::repeat_n(e.sigma, copies(e)))
+            .collect())
+    }
+
+    /// The `k` largest values, their inputs and their outputs, vector after vector.
+    #[allow(clippy::type_complexity)] // a triple of plain vectors, used once
+    fn leading(&self, k: usize) -> Result<(Vec<f64>, Vec<f64>, Vec<f64>), Error> {
+        let (mut sigma, mut inputs, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in self.entries()? {
+            let parts = self.decompose(entry.frequency, entry.group)?;
+            for part in 0..if entry.twice { 2 } else { 1 } {
+                if sigma.len() == k {
+                    return Ok((sigma, inputs, outputs));
+                }
+                sigma.push(entry.sigma);
+                inputs.extend(self.input_wave(&entry, &parts, part));
+                outputs.extend(self.output_wave(&entry, &parts, part));
+            }
+        }
+        Ok((sigma, inputs, outputs))
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let frequencies: Vec<usize> = (0..self.outputs())
+            .filter(|&g| g <= self.opposite(g))
+            .collect();
+        let entries: Result<Vec<Vec<Entry>>, Error> = frequencies
+            .par_iter()
+            .map(|&frequency| {
+                let twice = self.opposite(frequency) != frequency;
+                let mut entries = Vec::new();
+                for group in 0..self.bank.geometry.groups {
+                    let block = self.block(frequency, group);
+                    let values = block.singular_values().map_err(failed)?;
+                    entries.extend(values.into_iter().enumerate().map(|(index, sigma)| Entry {
+                        sigma,
+                        frequency,
+                        group,
+                        index,
+                        twice,
+                    }));
+                }
+                Ok(entries)
+            })
+            .collect();
+        let mut entries: Vec<Entry> = entries?.into_iter().flatten().collect();
+        entries.sort_by(|a, b| b.sigma.total_cmp(&a.sigma));
+        Ok(entries)
+    }
+
+    fn outputs(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    /// The index of the output frequency -g.
+    fn opposite(&self, g: usize) -> usize {
+        let at = unravel(g, &self.output);
+        let mirrored: [usize; AXES] =
+            std::array::from_fn(|i| (self.output[i] - at[i]) % self.output[i]);
+        (mirrored[0] * self.output[1] + mirrored[1]) * self.output[2] + mirrored[2]
+    }
+
+    /// The input frequencies that alias to output frequency `g`.
+    fn aliases(&self, g: usize) -> Vec<[usize; AXES]> {
+        let at = unravel(g, &self.output);
+        let strides: [usize; AXES] = std::array::from_fn(|i| self.input[i] / self.output[i]);
+        (0..strides.iter().product())
+            .map(|alias| {
+                let copy = unravel(alias, &strides);
+                std::array::from_fn(|i| at[i] + copy[i] * self.output[i])
+            })
+            .collect()
+    }
+
+    /// The block of output frequency `g`: columns are (alias, input channel of the group).
+    fn block(&self, g: usize, group: usize) -> Mat<c64> {
+        let geometry = &self.bank.geometry;
+        let (rows, channels, taps) = (
+            geometry.out_per_group(),
+            geometry.in_per_group(),
+            geometry.taps(),
+        );
+        let aliases = self.aliases(g);
+        let scale = (1.0 / aliases.len() as f64).sqrt();
+        let phases: Vec<Vec<c64>> = aliases
+            .iter()
+            .map(|&f| (0..taps).map(|t| self.tap_wave(f, t) * scale).collect())
+            .collect();
+        Mat::from_fn(rows, aliases.len() * channels, |row, column| {
+            let (alias, channel) = (column / channels, column % channels);
+            let start = ((group * rows + row) * channels + channel) * taps;
+            self.bank.weight[start..start + taps]
+                .iter()
+                .zip(&phases[alias])
+                .map(|(&w, &phase)| phase * w)
+                .sum()
+        })
+    }
+
+    /// exp(2 pi i f . (position of tap t relative to the output) / n).
+    fn tap_wave(&self, f: [usize; AXES], t: usize) -> c64 {
+        let at = self.bank.geometry.tap(t);
+        let turns: f64 = (0..AXES)
+            .map(|i| {
+                let axis = &self.bank.geometry.axes[i];
+                let n = axis.input;
+                let position = (at[i] * axis.dilation + n - axis.padding.0 % n) % n;
+                // Reduced before the division: exact for any size.
+                ((f[i] as u128 * position as u128) % n as u128) as f64 / n as f64
+            })
+            .sum();
+        turn(turns)
+    }
+
+    /// Decomposes one block. A block that is its own opposite is real in the basis of cosines and
+    /// sines of its aliases, and is decomposed there, so that its vectors are real.
+    fn decompose(&self, g: usize, group: usize) -> Result<Decomposition, Error> {
+        let block = self.block(g, group);
+        if self.opposite(g) != g {
+            let svd = block.thin_svd().map_err(failed)?;
+            return Ok(Decomposition {
+                u: svd.U().to_owned(),
+                v: svd.V().to_owned(),
+            });
+        }
+        let basis = self.real_basis(g);
+        let product = &block * &basis;
+        let real = Mat::from_fn(product.nrows(), product.ncols(), |i, j| product[(i, j)].re);
+        let svd = real.thin_svd().map_err(failed)?;
+        let complex = |m: faer::MatRef<'_, f64>| {
+            Mat::from_fn(m.nrows(), m.ncols(), |i, j| c64::new(m[(i, j)], 0.0))
+        };
+        Ok(Decomposition {
+            u: complex(svd.U()),
+            v: &basis * complex(svd.V()),
+        })
+    }
+
+    /// The unitary change from aliases to cosines and sines, for each input channel.
+    fn real_basis(&self, g: usize) -> Mat<c64> {
+        let aliases = self.aliases(g);
+        let channels = self.bank.geometry.in_per_group();
+        let size = aliases.len() * channels;
+        let mut basis = Mat::zeros(size, size);
+        let half = 0.5_f64.sqrt();
+        for (a, f) in aliases.iter().enumerate() {
+            let mirrored: [usize; AXES] =
+                std::array::from_fn(|i| (self.input[i] - f[i]) % self.input[i]);
+            // The opposite of an alias of a frequency that is its own opposite is an alias.
+            let b = aliases.iter().position(|f| *f == mirrored).unwrap_or(a);
+            for channel in 0..channels {
+                let (i, j) = (a * channels + channel, b * channels + channel);
+                match a.cmp(&b) {
+                    std::cmp::Ordering::Equal => basis[(i, i)] = c64::new(1.0, 0.0),
+                    std::cmp::Ordering::Less => {
+                        basis[(i, i)] = c64::new(half, 0.0);
+                        basis[(j, i)] = c64::new(half, 0.0);
+                        basis[(i, j)] = c64::new(0.0, -half);
+                        basis[(j, j)] = c64::new(0.0, half);
+                    }
+                    std::cmp::Ordering::Greater => {}
+                }
+            }
+        }
+        basis
+    }
+
+    /// A right singular vector on the input grid: the real or the imaginary part of its wave.
+    fn input_wave(&self, entry: &Entry, parts: &Decomposition, part: usize) -> Vec<f64> {
+        let g = &self.bank.geometry;
+        let aliases = self.aliases(entry.frequency);
+        let channels = g.in_per_group();
+        let coefficient = |alias: usize, c: usize| parts.v[(alias * channels + c, entry.index)];
+        let waves = Waves {
+            sizes: self.input,
+            frequencies: &aliases,
+            channels,
+        };
+        waves.vector(g.in_channels, entry, part, coefficient)
+    }
+
+    fn output_wave(&self, entry: &Entry, parts: &Decomposition, part: usize) -> Vec<f64> {
+        let g = &self.bank.geometry;
+        let waves = Waves {
+            sizes: self.output,
+            frequencies: &[unravel(entry.frequency, &self.output)],
+            channels: g.out_per_group(),
+        };
+        let coefficient = |_: usize, c: usize| parts.u[(c, entry.index)];
+        waves.vector(g.out_channels, entry, part, coefficient)
+    }
+}
+
+/// Waves on a grid.
+struct Waves<'a> {
+    sizes: [usize; AXES],
+    frequencies: &'a [[usize; AXES]],
+    /// Channels of a group.
+    channels: usize,
+}
+
+impl Waves<'_> {
+    /// The sum of coefficients times waves, with norm 1: real part, or imaginary part.
+    fn vector(
+        &self,
+        all_channels: usize,
+        entry: &Entry,
+        part: usize,
+        coefficient: impl Fn(usize, usize) -> c64,
+    ) -> Vec<f64> {
+        let plane: usize = self.sizes.iter().product();
+        let copies = if entry.twice { 2.0 } else { 1.0 };
+        let scale = (copies / plane as f64).sqrt();
+        let mut vector = vec![0.0; all_channels * plane];
+        let first = entry.group * self.channels * plane;
+        for (position, at) in (0..plane).map(|p| (p, unravel(p, &self.sizes))) {
+            for (k, f) in self.frequencies.iter().enumerate() {
+                let turns: f64 = (0..AXES)
+                    .map(|i| ((f[i] * at[i]) % self.sizes[i]) as f64 / self.sizes[i] as f64)
+                    .sum();
+                let wave = turn(turns);
+                for channel in 0..self.channels {
+                    let value = coefficient(k, channel) * wave * scale;
+                    vector[first + channel * plane + position] +=
+                        if part == 0 { value.re } else { value.im };
+                }
+            }
+        }
+        vector
+    }
+}
+
+fn turn(turns: f64) -> c64 {
+    let (sin, cos) = (std::f64::consts::TAU * turns).sin_cos();
+    c64::new(cos, sin)
+}
+
+fn check(axis: &Axis) -> Result<(), Error> {
+    let padding = axis.padding.0 + axis.padding.1;
+    if padding + 1 != axis.extent() {
+        return Err(refuse(format!(
+            "padding {:?} is not the {} samples that a kernel extent of {} needs to be periodic; \
+             use lanczos",
+            axis.padding,
+            axis.extent() - 1,
+            axis.extent()
+        )));
+    }
+    if padding > 0 && axis.mode != PaddingMode::Circular {
+        return Err(refuse(format!(
+            "the padding mode is {:?}, not circular; use lanczos",
+            axis.mode
+        )));
+    }
+    if !axis.input.is_multiple_of(axis.stride) {
+        return Err(refuse(format!(
+            "the stride {} does not divide the size {}; use lanczos",
+            axis.stride, axis.input
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Dense decompositions of materialised operators.
+
+use faer::Mat;
+
+use super::{Method, Params, Triplets, finish};
+use crate::block::Block;
+use crate::error::Error;
+use crate::operator::{Adjoint, LinearOperator, materialise};
+
+pub(super) fn failed<E>(_: E) -> Error {
+    Error::Decomposition {
+        operation: "singular value decomposition",
+    }
+}
+
+/// The matrix, from actions on the shorter side.
+fn matrix<Op: LinearOperator + ?Sized>(op: &Op) -> Result<Mat<f64>, Error> {
+    if op.outputs() < op.inputs() {
+        Ok(materialise(&Adjoint(op))?.transpose().to_owned())
+    } else {
+        materialise(op)
+    }
+}
+
+pub(super) fn values<Op: LinearOperator + ?Sized>(op: &Op) -> Result<Vec<f64>, Error> {
+    matrix(op)?.singular_values().map_err(failed)
+}
+
+pub(super) fn solve<Op: LinearOperator + ?Sized>(
+    op: &Op,
+    k: usize,
+    params: &Params,
+) -> Result<Triplets<Op::Block>, Error> {
+    let svd = matrix(op)?.thin_svd().map_err(failed)?;
+    let sigma: Vec<f64> = (0..k).map(|i| svd.S()[i]).collect();
+    let columns = |m: faer::MatRef<'_, f64>| -> Vec<f64> {
+        (0..k)
+            .flat_map(|j| (0..m.nrows()).map(move |i| m[(i, j)]))
+            .collect()
+    };
+    let (mut u, mut v) = (op.output_block(k), op.input_block(k));
+    u.upload(&columns(svd.U()));
+    v.upload(&columns(svd.V()));
+    let matvecs = op.inputs().min(op.outputs());
+    finish(op, (u, sigma, v), params, matvecs, Method::Dense)
+}
