@@ -1,0 +1,202 @@
+//! Runs shape inference over a whole graph.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::fact::Fact;
+use super::graph::Graph;
+use super::initialiser::{self, Origin};
+use super::inputs::{self, Inputs};
+use super::proto::{GraphProto, NodeProto};
+use super::shapes::{self, Call};
+use crate::constant::Constant;
+use crate::tensor::Tensor;
+
+/// Branches inside branches deeper than this are not followed.
+const DEEPEST: usize = 16;
+/// Small arrays are followed until there are this many elements of them in all.
+const MOST_ELEMENTS: usize = 1 << 22;
+
+/// The nodes that run, and what is known about their values.
+#[derive(Debug)]
+pub(crate) struct Analysis {
+    /// In execution order; a branch whose condition is known has taken the place of its `If`.
+    pub nodes: Vec<NodeProto>,
+    /// By the name of the value.
+    pub facts: HashMap<String, Fact>,
+    /// The version of the standard operator set.
+    pub opset: i64,
+}
+
+impl Analysis {
+    /// The facts about the inputs of `node`.
+    pub(crate) fn call<'a>(&'a self, node: &'a NodeProto) -> Call<'a> {
+        call(node, &self.facts, self.opset)
+    }
+}
+
+fn call<'a>(node: &'a NodeProto, facts: &'a HashMap<String, Fact>, opset: i64) -> Call<'a> {
+    let known = |name: &String| facts.get(name).filter(|_| !name.is_empty());
+    Call {
+        node,
+        inputs: node.input.iter().map(known).collect(),
+        opset,
+    }
+}
+
+/// Infers everything about the values of `graph`.
+pub(crate) fn run(graph: &mut Graph, inputs: &Inputs, origin: &Origin) -> Analysis {
+    let mut state = State {
+        analysis: Analysis {
+            nodes: Vec::with_capacity(graph.nodes.len()),
+            facts: HashMap::new(),
+            opset: graph.opset,
+        },
+        graph,
+        inputs,
+        origin,
+        followed: 0,
+    };
+    state.start();
+    for node in std::mem::take(&mut state.graph.nodes) {
+        state.visit(node, 0);
+    }
+    state.analysis
+}
+
+struct State<'a> {
+    analysis: Analysis,
+    graph: &'a mut Graph,
+    inputs: &'a Inputs,
+    origin: &'a Origin,
+    /// Elements of small arrays so far.
+    followed: usize,
+}
+
+impl State<'_> {
+    fn start(&mut self) {
+        let facts = &mut self.analysis.facts;
+        for input in &self.graph.inputs {
+            let reason = format!("input \"{}\" is not a tensor", input.name);
+            facts.insert(input.name.clone(), Fact::unknown(reason));
+        }
+        for (name, shape) in &self.inputs.shapes {
+            facts.insert(name.clone(), Fact::fixed(shape));
+        }
+        let mut tensors: Vec<Arc<Tensor>> = self.graph.tensors.values().cloned().collect();
+        // The smallest first: shapes and axes are small.
+        tensors.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.name.cmp(&b.name)));
+        tensors.iter().for_each(|tensor| self.add_tensor(tensor));
+    }
+
+    fn add_tensor(&mut self, tensor: &Arc<Tensor>) {
+        let mut fact = Fact::of_constant(Constant::tensor(tensor.clone()));
+        if self.followed + tensor.len().min(MOST_ELEMENTS) <= MOST_ELEMENTS {
+            fact.value = initialiser::small_value(tensor).map(Arc::new);
+        }
+        self.followed += fact.value.as_ref().map_or(0, |v| v.data.len());
+        self.analysis.facts.insert(tensor.name.clone(), fact);
+    }
+
+    fn visit(&mut self, node: NodeProto, depth: usize) {
+        if node.op_type == "If" && node.is_standard() && depth < DEEPEST {
+            let condition = call(&node, &self.analysis.facts, 0)
+                .optional(0)
+                .and_then(|f| f.value.as_ref()?.scalar());
+            let taken = match condition {
+                Some(0.0) => Some("else_branch"),
+                Some(_) => Some("then_branch"),
+                None => None,
+            };
+            if let Some(branch) = taken.and_then(|name| node.attr(name)?.g.clone()) {
+                return self.inline(&node, branch, depth);
+            }
+        }
+        self.infer(&node);
+        self.analysis.nodes.push(node);
+    }
+
+    /// Puts the nodes of the branch that is taken in the place of the `If`.
+    fn inline(&mut self, node: &NodeProto, mut branch: GraphProto, depth: usize) {
+        for proto in &mut branch.initializer {
+            if let Ok(tensor) = initialiser::read(proto, self.origin) {
+                self.add_tensor(&tensor);
+            }
+        }
+        for mut inner in branch.node {
+            if inner.op_type == "Constant"
+                && inner.is_standard()
+                && let Ok(Some(tensor)) = initialiser::constant_node(&mut inner, self.origin)
+            {
+                self.add_tensor(&tensor);
+                continue;
+            }
+            self.visit(inner, depth + 1);
+        }
+        for (from, to) in branch.output.iter().zip(&node.output) {
+            let link = NodeProto {
+                op_type: "Identity".to_owned(),
+                input: vec![from.name.clone()],
+                output: vec![to.clone()],
+                ..NodeProto::default()
+            };
+            self.visit(link, depth + 1);
+        }
+    }
+
+    fn infer(&mut self, node: &NodeProto) {
+        let call = call(node, &self.analysis.facts, self.analysis.opset);
+        let hidden = call
+            .inputs
+            .iter()
+            .flatten()
+            .find_map(|f| f.dims.as_ref().err().cloned());
+        let (mut facts, reason) = match shapes::infer(&call) {
+            Ok(facts) => (facts, None),
+            // What hides an input is the better explanation.
+            Err(problem) => {
+                let own = || format!("node \"{}\" ({}): {problem}", node.label(), node.op());
+                (Vec::new(), Some(hidden.unwrap_or_else(|| own().into())))
+            }
+        };
+        let random = node.op_type.starts_with("Random") || node.op_type == "Bernoulli";
+        let independent = !random && call.inputs.iter().flatten().all(|f| f.independent);
+        facts.truncate(node.output.len());
+        let reason =
+            reason.unwrap_or_else(|| "its operator has outputs that are not followed".into());
+        facts.resize_with(node.output.len(), || Fact::unknown(reason.clone()));
+        for (name, mut fact) in node.output.iter().zip(facts) {
+            if !name.is_empty() {
+                fact.independent = independent && !node.input.is_empty();
+                self.followed += fact.value.as_ref().map_or(0, |v| v.data.len());
+                if self.followed > MOST_ELEMENTS && fact.value.is_some() {
+                    fact.value = None;
+                    fact.constant = None;
+                }
+                self.refine(name, &mut fact);
+                self.analysis.facts.insert(name.clone(), fact);
+            }
+        }
+    }
+
+    /// Fills in what inference left open from the types that the file states.
+    fn refine(&self, name: &str, fact: &mut Fact) {
+        let open = fact.dims.as_ref().map_or(true, |d| d.contains(&None));
+        if !open {
+            return;
+        }
+        let Some(declared) = self.graph.declared.get(name) else {
+            return;
+        };
+        let Some(stated) = inputs::declared_dims(declared, &self.inputs.symbols) else {
+            return;
+        };
+        match &mut fact.dims {
+            Err(_) => fact.dims = Ok(stated),
+            Ok(dims) if dims.len() == stated.len() => {
+                dims.iter_mut().zip(stated).for_each(|(d, s)| *d = d.or(s));
+            }
+            Ok(_) => {}
+        }
+    }
+}
