@@ -1,0 +1,33 @@
+//! One file a command.
+
+mod spectrum;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::error::Error;
+
+/// How a command that ran to its end went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything asked for is there.
+    Done,
+    /// A result missed what was asked.
+    Missed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Missed => Self::from(1),
+        }
+    }
+}
+
+/// Runs the command asked for.
+pub fn run(cli: &Cli) -> Result<Outcome, Error> {
+    match &cli.command {
+        Command::Spectrum(args) => spectrum::run(args),
+    }
+}

@@ -1,0 +1,142 @@
+//! Writing results: standard output that may be closed early, files that appear whole or not at all.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+
+/// Where a report goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output, in place of the table.
+    Stdout,
+    /// A file, beside the table.
+    File(PathBuf),
+}
+
+impl Target {
+    /// `-` is standard output, anything else a file.
+    pub fn new(path: &Path) -> Self {
+        if path == Path::new("-") {
+            Self::Stdout
+        } else {
+            Self::File(path.to_path_buf())
+        }
+    }
+
+    /// Writes a whole report.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Stdout => write_stdout(bytes),
+            Self::File(path) => write_file(path, bytes).map_err(|source| Error::Write {
+                path: path.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// Whether the file could be written, asked before hours are spent on the results.
+    pub fn check(&self) -> Result<(), Error> {
+        let Self::File(path) = self else {
+            return Ok(());
+        };
+        let probe = if path.is_dir() {
+            Err(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "it is a directory",
+            ))
+        } else if !folder(path).is_dir() {
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "there is no such folder",
+            ))
+        } else if is_device(path) {
+            Ok(())
+        } else {
+            sibling(path).map(drop)
+        };
+        probe.map_err(|source| Error::Write {
+            path: path.clone(),
+            source,
+        })
+    }
+}
+
+/// Writes to standard output; a reader that has gone away, as in `| head`, is no error.
+pub fn write_stdout(bytes: &[u8]) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes one line to standard error; that nobody reads it is no error either, and there is nowhere to report one.
+pub fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Writes a sibling temporary and renames it, so that a reader never meets half a file.
+fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if is_device(path) {
+        return fs::OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .write_all(bytes);
+    }
+    // A link stays a link: the file behind it is replaced.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut file = sibling(path)?;
+    file.write_all(bytes)?;
+    if let Ok(existing) = fs::metadata(path) {
+        file.as_file().set_permissions(existing.permissions())?;
+    }
+    file.persist(path)?;
+    Ok(())
+}
+
+/// A pipe or a device, such as /dev/stdout: there is nothing to rename over.
+fn is_device(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir())
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn sibling(path: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    // Temporaries are private by default; this one will be a result, with the mode of any new file (less the umask).
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_no_temporary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.json");
+        for text in ["a long first text", "short"] {
+            Target::new(&path).write(text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_noticed_before_the_work() {
+        let target = Target::new(Path::new("/no/such/folder/out.json"));
+        assert!(matches!(target.check(), Err(Error::Write { .. })));
+        assert!(matches!(target.write(b"x"), Err(Error::Write { .. })));
+    }
+}

@@ -1,0 +1,77 @@
+//! Progress on standard error: a bar on a terminal, now and then a plain line elsewhere.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output::complain;
+
+/// How often a plain line appears where there is no terminal. Short runs print none.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Counts layers for whoever is waiting.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    total: usize,
+    done: usize,
+    started: Instant,
+    spoke: Instant,
+}
+
+impl Progress {
+    /// Starts to count to `total` layers.
+    pub fn new(total: usize) -> Self {
+        let now = Instant::now();
+        let bar = io::stderr().is_terminal().then(|| bar(total));
+        Self {
+            bar,
+            total,
+            done: 0,
+            started: now,
+            spoke: now,
+        }
+    }
+
+    /// A layer is begun.
+    pub fn begin(&mut self, name: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(name.to_owned());
+        } else if self.spoke.elapsed() >= LINE_EVERY {
+            self.spoke = Instant::now();
+            let seconds = self.started.elapsed().as_secs();
+            complain(&format!(
+                "{} of {} layers after {seconds} s, now {name}",
+                self.done, self.total
+            ));
+        }
+    }
+
+    /// The layer is done.
+    pub fn end(&mut self) {
+        self.done += 1;
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(total: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+    // A template that does not parse would leave the default style, which serves as well.
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:30} {pos}/{len} layers, {elapsed}  {wide_msg}")
+    {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
