@@ -60,7 +60,9 @@ pub(crate) fn check_affine(
         let defect: Vec<f64> = terms.map(|((x, y), m)| m - a * x - c * y).collect();
         let scale = (norm(&fx) + norm(&fy) + norm(&mixed)).max(f64::MIN_POSITIVE);
         let deviation = norm(&defect) / scale;
-        let allowed = roundoff.sqrt().max(64.0 * roundoff * offset / scale);
+        // Sums of so many terms that start from the offset round that often at its size.
+        let terms = 64.0 + (inputs as f64).sqrt();
+        let allowed = roundoff.sqrt().max(terms * roundoff * offset / scale);
         if deviation.is_nan() || deviation > allowed {
             return Err(Error::NotLinear {
                 magnitude,

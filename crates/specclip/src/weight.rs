@@ -47,14 +47,19 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
     where
         Self: Clone,
     {
+        if direction.len() != self.weights().len() {
+            return Err(Error::shape(
+                "tangent's direction",
+                &[self.weights().len()],
+                &[direction.len()],
+            ));
+        }
         let mut total = self.output_block(v.cols());
         let mut term = self.output_block(v.cols());
         let mut moved = self.clone();
         for (i, direction) in direction.iter().enumerate() {
             let mut weights: Vec<Vec<_>> = self.weights().iter().map(|w| w.to_vec()).collect();
-            if let Some(weight) = weights.get_mut(i) {
-                weight.clone_from(direction);
-            }
+            weights[i].clone_from(direction);
             moved.set_weights(&weights)?;
             moved.apply(v, &mut term)?;
             for (t, &x) in total.as_mut_slice().iter_mut().zip(term.as_slice()) {

@@ -200,6 +200,97 @@ fn a_small_residual_does_not_hide_copies() {
     }
 }
 
+/// From a block wider than the rank, what is left after one step is rounding errors.
+#[test]
+fn ranks_below_the_block_width() {
+    for (rows, cols) in [(3, 400), (400, 3), (40, 60), (1, 9), (9, 1)] {
+        for block in [None, Some(2), Some(5)] {
+            for k in [1, 2, 3, 5] {
+                let params = Params {
+                    method: Method::Lanczos,
+                    tolerance: 1e-11,
+                    block,
+                    ..Params::default()
+                };
+                let mut expected = vec![0.0; rows.min(cols)];
+                expected[0] = ((rows * cols) as f64).sqrt();
+                let ones = Dense::new(vec![1.0; rows * cols], rows, cols).unwrap();
+                let label = format!("ones {rows}x{cols} block {block:?} k {k}");
+                check(&label, &ones, &expected, k, &params, 1e-11);
+                let whole: Vec<f64> = (0..rows * cols)
+                    .map(|i| ((i / cols) % 3) as f64 * ((i % cols) % 2 + 1) as f64)
+                    .collect();
+                let op = Dense::new(whole, rows, cols).unwrap();
+                let label = format!("whole numbers {rows}x{cols} block {block:?} k {k}");
+                check(&label, &op, &dense_reference(&op), k, &params, 1e-11);
+            }
+        }
+    }
+}
+
+/// Nearly all of a random vector is in directions whose singular values are alike, so its residual
+/// is small at once.
+#[test]
+fn one_value_above_a_flat_spectrum() {
+    let mut gammas = vec![1.0_f32; 2048];
+    gammas[700] = 1.003;
+    let norm = Diagonal::new(gammas, &[2048, 4, 4]).unwrap();
+    let mut sigma = vec![0.999; 500];
+    sigma[0] = 1.0;
+    let matrix = with_spectrum::<f64>(500, 520, &sigma, 1);
+    for k in [1, 2] {
+        for seed in 0..8 {
+            let params = Params {
+                method: Method::Lanczos,
+                seed,
+                ..Params::default()
+            };
+            let top = singular_values(&norm, k, &params).unwrap();
+            assert!((top.sigma[0] - 1.003).abs() < 1e-4, "{:?}", top.sigma);
+            let top = singular_values(&matrix, k, &params).unwrap();
+            assert!((top.sigma[0] - 1.0).abs() < 1e-4, "{:?}", top.sigma);
+        }
+    }
+}
+
+#[test]
+fn weights_whose_squares_leave_the_range_of_f32() {
+    for scale in [1e-25_f32, 1e-22, 1e18] {
+        let weight: Vec<f32> = noise(400 * 410, 3)
+            .iter()
+            .map(|&w| w as f32 * scale)
+            .collect();
+        let op = Dense::new(weight, 400, 410).unwrap();
+        let expected = dense_reference(&op);
+        for method in [Method::Lanczos, Method::Dense] {
+            let params = Params {
+                method,
+                ..Params::default()
+            };
+            let top = singular_values(&op, 3, &params).unwrap();
+            assert!(top.converged(), "{scale}: {:?}", top.residuals);
+            for (found, expected) in top.sigma.iter().zip(&expected) {
+                assert!((found / expected - 1.0).abs() < 1e-4, "{scale}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn long_sums_are_not_rounded_away() {
+    for method in [Method::Lanczos, Method::Dense] {
+        let op = Dense::new(vec![0.01_f32; 70_000], 70_000, 1).unwrap();
+        let params = Params {
+            method,
+            tolerance: 1e-5,
+            ..Params::default()
+        };
+        let top = singular_values(&op, 1, &params).unwrap();
+        assert!(top.converged(), "{:?}", top.residuals);
+        assert!((top.sigma[0] / (0.01 * 70_000_f64.sqrt()) - 1.0).abs() < 1e-6);
+    }
+}
+
 fn dense_reference<T: Real>(op: &dyn LinearOperator<Block = Columns<T>>) -> Vec<f64> {
     materialise(op).unwrap().singular_values().unwrap()
 }
@@ -227,7 +318,7 @@ fn circular_layers_have_pairs() {
     let exact = full_spectrum(&op).unwrap();
     assert_eq!(exact.method, Method::Circulant);
     let top = singular_values(&op, 5, &Params::default()).unwrap();
-    assert!(top.converged());
+    assert!(top.converged(), "{:?} {:?}", top.sigma, top.residuals);
     for (found, exact) in top.sigma.iter().zip(&exact.sigma) {
         assert!((found - exact).abs() < 1e-4 * exact, "{:?}", top.sigma);
     }
@@ -335,7 +426,8 @@ fn warm_starts_save_actions() {
         for (found, expected) in warm.sigma.iter().zip(&sigma) {
             assert!((found - expected).abs() < 1e-3);
         }
-        assert!(warm.matvecs < cold.matvecs, "{method:?}: {}", warm.matvecs);
+        let (warm, cold) = (warm.matvecs, cold.matvecs);
+        assert!(warm < cold, "{method:?}: {warm}, {cold}");
     }
 }
 

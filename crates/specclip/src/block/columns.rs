@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::Block;
 use crate::Real;
 use crate::error::{Error, checked_product};
+use crate::real::norm;
 
 /// Rows that one thread works on at a time. Sums are taken part by part in a fixed order, so
 /// results do not depend on the number of threads.
@@ -203,20 +204,10 @@ impl<T: Real> Block for Columns<T> {
     }
 
     fn norms(&self) -> Vec<f64> {
-        let arch = Arch::new();
         (0..self.cols)
             .map(|j| {
-                let squares: Vec<f64> = self
-                    .column(j)
-                    .par_chunks(PART)
-                    .map(|piece| {
-                        let chunks = piece.chunks(CHUNK);
-                        chunks
-                            .map(|x| arch.dispatch(Dot { x, y: x }).to_f64())
-                            .sum()
-                    })
-                    .collect();
-                squares.iter().sum::<f64>().sqrt()
+                let parts: Vec<f64> = self.column(j).par_chunks(PART).map(norm).collect();
+                norm(&parts)
             })
             .collect()
     }

@@ -15,9 +15,6 @@ use crate::Real;
 /// that processors have.
 const TILE_BYTES: usize = 320 * 1024;
 
-/// Registers of source samples in a tile, at most.
-const MAX_REGISTERS: usize = 3;
-
 /// Elements that block copies may write past the end of a tile.
 const SLACK: usize = 16;
 
@@ -59,7 +56,9 @@ pub(crate) struct Correlation<T> {
     arch: Arch,
     /// Scalars in a register.
     lanes: usize,
-    /// Rows of a panel of weights: 1, 2, 4 or 8.
+    /// Registers of source samples in a tile, at most.
+    widest: usize,
+    /// Rows of a panel of weights: 1, 2, 4, 6 or 8.
     panel: usize,
     panels: usize,
     /// For each group and panel: `depth` rows of `panel` weights.
@@ -136,10 +135,14 @@ impl<T: Real> Correlation<T> {
         weight: impl Fn(usize, usize, usize, usize) -> T,
     ) -> Self {
         let lanes = arch.dispatch(CountLanes::<T>(PhantomData));
-        // Eight rows of three registers need 24 accumulators: AVX-512 and NEON have 32 registers,
-        // AVX2 has 16.
-        let widest = if lanes * size_of::<T>() == 32 { 4 } else { 8 };
-        let panel = layout.rows.next_power_of_two().min(widest);
+        // Sums, a row of samples and a weight must fit in the registers: AVX-512 and NEON have 32,
+        // AVX2 has 16. (Four rows of three need all 16, and the compiler spills two.)
+        let (most_rows, widest) = if lanes * size_of::<T>() == 32 {
+            (6, 2)
+        } else {
+            (8, 3)
+        };
+        let panel = layout.rows.next_power_of_two().min(most_rows);
         let panels = layout.rows.div_ceil(panel);
         let taps = layout.taps.len();
         let mut weights = vec![T::ZERO; layout.groups * panels * layout.depth() * panel];
@@ -159,6 +162,7 @@ impl<T: Real> Correlation<T> {
             layout,
             arch,
             lanes,
+            widest,
             panel,
             panels,
             weights,
@@ -178,7 +182,7 @@ impl<T: Real> Correlation<T> {
         }
         let threads = rayon::current_num_threads();
         let target = Target::new(target);
-        let widest = MAX_REGISTERS * self.lanes;
+        let widest = self.widest * self.lanes;
         let tiles = columns.div_ceil(widest);
         // Few tiles would leave threads idle: then the rows are shared out instead.
         if tiles.is_multiple_of(threads)

@@ -40,7 +40,7 @@ pub(super) fn product<T: Real, S: Simd, const M: usize, const N: usize>(
 
 /// [`product`] for a number of rows and registers known at run time only.
 ///
-/// `rows` is 1, 2, 4 or 8 and `registers` 1, 2 or 3: more do not fit in the register files.
+/// `rows` is 1, 2, 4, 6 or 8 and `registers` 1, 2 or 3: more do not fit in the register files.
 #[inline(always)]
 pub(super) fn product_of<T: Real, S: Simd>(
     simd: S,
@@ -60,9 +60,11 @@ pub(super) fn product_of<T: Real, S: Simd>(
         (4, 1) => product::<T, S, 4, 1>(simd, a, b, sums, first),
         (4, 2) => product::<T, S, 4, 2>(simd, a, b, sums, first),
         (4, 3) => product::<T, S, 4, 3>(simd, a, b, sums, first),
+        (6, 1) => product::<T, S, 6, 1>(simd, a, b, sums, first),
+        (6, 2) => product::<T, S, 6, 2>(simd, a, b, sums, first),
         (8, 1) => product::<T, S, 8, 1>(simd, a, b, sums, first),
         (8, 2) => product::<T, S, 8, 2>(simd, a, b, sums, first),
         (8, 3) => product::<T, S, 8, 3>(simd, a, b, sums, first),
-        _ => unreachable!("panels have 1, 2, 4 or 8 rows and tiles 1, 2 or 3 registers"),
+        _ => unreachable!("panels have 1, 2, 4, 6 or 8 rows and tiles 1, 2 or 3 registers"),
     }
 }

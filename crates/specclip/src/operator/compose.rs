@@ -105,6 +105,10 @@ where
 
     /// A convolution whose channels are then multiplied is a convolution.
     fn filter_bank(&self) -> Option<FilterBank> {
+        // After a flattening the factors belong to other channels than the convolution's.
+        if self.outer.input_shape() != self.inner.output_shape() {
+            return None;
+        }
         let factors = self.outer.channel_factors()?;
         Some(self.inner.filter_bank()?.scale_outputs(&factors))
     }

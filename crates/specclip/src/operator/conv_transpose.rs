@@ -6,7 +6,7 @@ use super::conv::{check_params, check_shapes, used_axes};
 use super::{FilterBank, LinearOperator, PaddingMode, check_action, check_shape};
 use crate::Real;
 use crate::block::Columns;
-use crate::error::{Error, check_finite};
+use crate::error::Error;
 use crate::kernel::convolution::Convolution;
 use crate::kernel::geometry::{AXES, Axis, Geometry};
 use crate::weight::{Parametric, check_gradient, check_weights};
@@ -251,7 +251,6 @@ impl<T: Real> Parametric for ConvTranspose<T> {
             ));
         };
         check_weights(NAME, &self.weight_shape, weight)?;
-        check_finite("the new weight", weight)?;
         self.kernel = Convolution::new(&self.geometry, weight, Arch::new());
         self.weight.clone_from(weight);
         Ok(())

@@ -6,6 +6,7 @@ use super::{LinearOperator, check_action, check_shape};
 use crate::Real;
 use crate::block::Columns;
 use crate::error::Error;
+use crate::real::norm;
 use crate::weight::{Parametric, check_gradient, check_weights};
 
 const NAME: &str = "dense layer";
@@ -38,6 +39,33 @@ impl<T: Real> Dense<T> {
     }
 }
 
+/// Terms of an inner product that are added up in the scalar type.
+const LONGEST_SUM: usize = 512;
+
+/// `y` <- `matrix` `x`. Long sums go on in `f64`, for their rounding errors would grow.
+fn multiply<T: Real>(matrix: MatRef<'_, T>, x: &Columns<T>, y: &mut Columns<T>) {
+    let (rows, inner, k) = (matrix.nrows(), matrix.ncols(), x.cols());
+    let x = MatRef::from_column_major_slice(x.as_slice(), inner, k);
+    if inner <= LONGEST_SUM {
+        let y = MatMut::from_column_major_slice_mut(y.as_mut_slice(), rows, k);
+        T::matmul(y, Accum::Replace, matrix, x);
+        return;
+    }
+    let mut sums = vec![0.0; rows * k];
+    for start in (0..inner).step_by(LONGEST_SUM) {
+        let count = LONGEST_SUM.min(inner - start);
+        let part = MatMut::from_column_major_slice_mut(y.as_mut_slice(), rows, k);
+        let columns = matrix.subcols(start, count);
+        T::matmul(part, Accum::Replace, columns, x.subrows(start, count));
+        for (sum, part) in sums.iter_mut().zip(y.as_slice()) {
+            *sum += part.to_f64();
+        }
+    }
+    for (y, &sum) in y.as_mut_slice().iter_mut().zip(&sums) {
+        *y = T::from_f64(sum);
+    }
+}
+
 impl<T: Real> LinearOperator for Dense<T> {
     type Block = Columns<T>;
 
@@ -56,10 +84,7 @@ impl<T: Real> LinearOperator for Dense<T> {
 
     fn apply(&self, x: &Columns<T>, y: &mut Columns<T>) -> Result<(), Error> {
         check_action(NAME, (self.inputs(), x), (self.outputs(), &*y))?;
-        let k = x.cols();
-        let y = MatMut::from_column_major_slice_mut(y.as_mut_slice(), self.outputs(), k);
-        let x = MatRef::from_column_major_slice(x.as_slice(), self.inputs(), k);
-        T::matmul(y, Accum::Replace, self.matrix(), x);
+        multiply(self.matrix(), x, y);
         Ok(())
     }
 
@@ -69,16 +94,12 @@ impl<T: Real> LinearOperator for Dense<T> {
             (self.outputs(), y),
             (self.inputs(), &*x),
         )?;
-        let k = y.cols();
-        let x = MatMut::from_column_major_slice_mut(x.as_mut_slice(), self.inputs(), k);
-        let y = MatRef::from_column_major_slice(y.as_slice(), self.outputs(), k);
-        T::matmul(x, Accum::Replace, self.matrix().transpose(), y);
+        multiply(self.matrix().transpose(), y, x);
         Ok(())
     }
 
     fn frobenius(&self) -> Option<f64> {
-        let squares: f64 = self.weight.iter().map(|w| w.to_f64().powi(2)).sum();
-        Some(squares.sqrt())
+        Some(norm(&self.weight))
     }
 }
 

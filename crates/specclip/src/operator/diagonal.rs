@@ -6,6 +6,7 @@ use super::{LinearOperator, check_action, check_shape};
 use crate::Real;
 use crate::block::Columns;
 use crate::error::{Error, check_finite};
+use crate::real::norm;
 use crate::weight::{Parametric, check_gradient, check_weights};
 
 const NAME: &str = "diagonal layer";
@@ -109,8 +110,7 @@ impl<T: Real> LinearOperator for Diagonal<T> {
 
     fn frobenius(&self) -> Option<f64> {
         let plane = (self.inputs() / self.factors.len()) as f64;
-        let squares: f64 = self.factors.iter().map(|f| f.to_f64().powi(2)).sum();
-        Some((plane * squares).sqrt())
+        Some(plane.sqrt() * norm(&self.factors))
     }
 
     fn channel_factors(&self) -> Option<Vec<f64>> {

@@ -5,6 +5,7 @@ use crate::Real;
 use crate::block::Columns;
 use crate::error::Error;
 use crate::laws;
+use crate::real::norm;
 
 const NAME: &str = "function";
 
@@ -47,14 +48,13 @@ where
         let mut offset = vec![T::ZERO; outputs];
         forward(&vec![T::ZERO; inputs], &mut offset);
         crate::error::check_finite("the function's value at zero", &offset)?;
-        let squares: f64 = offset.iter().map(|o| o.to_f64().powi(2)).sum();
         let function = Self {
             input_shape: input_shape.to_vec(),
             output_shape: output_shape.to_vec(),
             forward,
             adjoint,
+            offset_norm: norm(&offset),
             offset,
-            offset_norm: squares.sqrt(),
         };
         laws::check_affine(T::UNIT_ROUNDOFF, function.offset_norm, inputs, |x, y| {
             let x: Vec<T> = x.iter().map(|&x| T::from_f64(x)).collect();
@@ -73,30 +73,46 @@ where
     }
 
     /// y <- (f(t x) - f(0)) / t, with the power of two t chosen so large that the difference does
-    /// not cancel.
+    /// not cancel: it is to be 2^10 times f(0), which leaves a thousandth of a rounding error.
     fn action(&self, x: &[T], y: &mut [T]) {
-        (self.forward)(x, y);
-        let norm = |y: &[T]| y.iter().map(|y| y.to_f64().powi(2)).sum::<f64>().sqrt();
-        let linear = {
-            let difference = y.iter().zip(&self.offset).map(|(&y, &o)| y - o);
-            norm(&difference.collect::<Vec<T>>())
-        };
-        let mut t = 1.0;
-        if self.offset_norm > 0.0 && linear > 0.0 {
-            // 2^10 times the bias leaves all but a thousandth of a rounding error of it.
-            let exponent = (1024.0 * self.offset_norm / linear).log2().ceil();
-            t = exponent.clamp(0.0, 100.0).exp2();
+        let mut exponent = 0.0_f64;
+        self.difference(x, exponent, y);
+        while exponent < LARGEST_EXPONENT && self.offset_norm > 0.0 {
+            let size = norm(y) * exponent.exp2();
+            let missing = (1024.0 * self.offset_norm / size).log2().ceil();
+            if missing <= 0.0 || size.is_nan() {
+                return;
+            }
+            // What is left of a difference that cancelled says little about its size.
+            exponent = (exponent + missing.min(STEP)).min(LARGEST_EXPONENT);
+            let before = y.to_vec();
+            self.difference(x, exponent, y);
+            if !y.iter().all(|y| y.is_finite()) {
+                y.copy_from_slice(&before);
+                return;
+            }
         }
-        if t > 1.0 {
-            let scaled: Vec<T> = x.iter().map(|&x| x * T::from_f64(t)).collect();
+    }
+
+    /// y <- (f(t x) - f(0)) / t for t = 2^`exponent`.
+    fn difference(&self, x: &[T], exponent: f64, y: &mut [T]) {
+        if exponent == 0.0 {
+            (self.forward)(x, y);
+        } else {
+            let t = T::from_f64(exponent.exp2());
+            let scaled: Vec<T> = x.iter().map(|&x| x * t).collect();
             (self.forward)(&scaled, y);
         }
-        let inverse = T::from_f64(1.0 / t);
+        let inverse = T::from_f64((-exponent).exp2());
         for (y, &o) in y.iter_mut().zip(&self.offset) {
             *y = (*y - o) * inverse;
         }
     }
 }
+
+/// Powers of two by which an input is enlarged, at most, and at most at one time.
+const LARGEST_EXPONENT: f64 = 96.0;
+const STEP: f64 = 24.0;
 
 impl<T, F, G> LinearOperator for Function<T, F, G>
 where

@@ -1,14 +1,24 @@
 //! Operators side by side, added up.
 
 use super::{LinearOperator, check_action};
-use crate::block::Block;
+use crate::block::{Block, Columns};
 use crate::error::Error;
 use crate::kernel::scratch::Pool;
+use crate::weight::Parametric;
 
 /// The sum of operators with the same inputs and outputs, as a residual connection adds them.
 pub struct Sum<Op: LinearOperator> {
     terms: Vec<Op>,
     work: Pool<Option<Op::Block>>,
+}
+
+impl<Op: LinearOperator + Clone> Clone for Sum<Op> {
+    fn clone(&self) -> Self {
+        Self {
+            terms: self.terms.clone(),
+            work: Pool::default(),
+        }
+    }
 }
 
 impl<Op: LinearOperator> Sum<Op> {
@@ -93,5 +103,51 @@ impl<Op: LinearOperator> LinearOperator for Sum<Op> {
             [only] => only.frobenius(),
             _ => None,
         }
+    }
+}
+
+/// The weights of the first term, then those of the second, and so on.
+impl<Op: Parametric> Parametric for Sum<Op> {
+    type Scalar = Op::Scalar;
+
+    fn weights(&self) -> Vec<&[Op::Scalar]> {
+        self.terms.iter().flat_map(Parametric::weights).collect()
+    }
+
+    fn weight_gradient(
+        &self,
+        lambda: &[f64],
+        u: &Columns<Op::Scalar>,
+        v: &Columns<Op::Scalar>,
+    ) -> Result<Vec<Vec<Op::Scalar>>, Error> {
+        let mut gradients = Vec::new();
+        for term in &self.terms {
+            gradients.extend(term.weight_gradient(lambda, u, v)?);
+        }
+        Ok(gradients)
+    }
+
+    fn set_weights(&mut self, weights: &[Vec<Op::Scalar>]) -> Result<(), Error> {
+        let counts: Vec<usize> = self.terms.iter().map(|t| t.weights().len()).collect();
+        let all = counts.iter().sum();
+        if weights.len() != all {
+            return Err(Error::shape("sum's weights", &[all], &[weights.len()]));
+        }
+        let owned = |w: &[Op::Scalar]| w.to_vec();
+        let before: Vec<Vec<_>> = self.weights().into_iter().map(owned).collect();
+        let mut assign = |weights: &[Vec<Op::Scalar>]| {
+            let mut rest = weights;
+            for (term, &count) in self.terms.iter_mut().zip(&counts) {
+                let (own, others) = rest.split_at(count);
+                term.set_weights(own)?;
+                rest = others;
+            }
+            Ok(())
+        };
+        assign(weights).or_else(|error| {
+            // Nothing is changed when a part is refused.
+            assign(&before)?;
+            Err(error)
+        })
     }
 }

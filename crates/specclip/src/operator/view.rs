@@ -1,8 +1,9 @@
 //! Operators seen differently: the transpose and a multiple.
 
 use super::{FilterBank, LinearOperator};
-use crate::block::Block;
+use crate::block::{Block, Columns};
 use crate::error::Error;
+use crate::weight::Parametric;
 
 /// The transpose M' of an operator M.
 #[derive(Clone)]
@@ -37,6 +38,26 @@ impl<Op: LinearOperator> LinearOperator for Adjoint<Op> {
     }
     fn channel_factors(&self) -> Option<Vec<f64>> {
         self.0.channel_factors()
+    }
+}
+
+/// <u, M' v> = <v, M u>, so the two vectors change places.
+impl<Op: Parametric> Parametric for Adjoint<Op> {
+    type Scalar = Op::Scalar;
+
+    fn weights(&self) -> Vec<&[Op::Scalar]> {
+        self.0.weights()
+    }
+    fn weight_gradient(
+        &self,
+        lambda: &[f64],
+        u: &Columns<Op::Scalar>,
+        v: &Columns<Op::Scalar>,
+    ) -> Result<Vec<Vec<Op::Scalar>>, Error> {
+        self.0.weight_gradient(lambda, v, u)
+    }
+    fn set_weights(&mut self, weights: &[Vec<Op::Scalar>]) -> Result<(), Error> {
+        self.0.set_weights(weights)
     }
 }
 
@@ -104,5 +125,25 @@ impl<Op: LinearOperator> LinearOperator for Scaled<Op> {
             *f *= self.factor;
         }
         Some(factors)
+    }
+}
+
+impl<Op: Parametric> Parametric for Scaled<Op> {
+    type Scalar = Op::Scalar;
+
+    fn weights(&self) -> Vec<&[Op::Scalar]> {
+        self.op.weights()
+    }
+    fn weight_gradient(
+        &self,
+        lambda: &[f64],
+        u: &Columns<Op::Scalar>,
+        v: &Columns<Op::Scalar>,
+    ) -> Result<Vec<Vec<Op::Scalar>>, Error> {
+        let scaled: Vec<f64> = lambda.iter().map(|l| l * self.factor).collect();
+        self.op.weight_gradient(&scaled, u, v)
+    }
+    fn set_weights(&mut self, weights: &[Vec<Op::Scalar>]) -> Result<(), Error> {
+        self.op.set_weights(weights)
     }
 }

@@ -341,10 +341,10 @@ fn check(axis: &Axis) -> Result<(), Error> {
             axis.mode
         )));
     }
-    if !axis.input.is_multiple_of(axis.stride) {
+    if axis.output * axis.stride != axis.input {
         return Err(refuse(format!(
-            "the stride {} does not divide the size {}; use lanczos",
-            axis.stride, axis.input
+            "{} outputs at stride {} are not one period of {} samples; use lanczos",
+            axis.output, axis.stride, axis.input
         )));
     }
     Ok(())

@@ -5,7 +5,7 @@
 //! the paper's code it stalls when sigma << 1; mu = 0 does not, and [`Shift::Relative`] follows the
 //! scale of the operator.
 
-use super::basis::orthonormalise;
+use super::basis::{Basis, orthonormalise};
 use super::{Method, Params, Shift, Triplets, finish};
 use crate::block::Block;
 use crate::error::Error;
@@ -43,7 +43,7 @@ pub(super) fn solve<Op: LinearOperator + ?Sized>(
     loop {
         iteration += 1;
         // x <- Q, orthonormal; the diagonal of R estimates mu + sigma^2.
-        let r = orthonormalise(&mut x, &empty, 0, 0.0, &mut random).within;
+        let r = orthonormalise(&mut x, &Basis::whole(&empty, 0), 0.0, &mut random).within;
         op.apply(&x, &mut mq)?;
         matvecs += k;
         let images = mq.norms();

@@ -1,7 +1,7 @@
 //! Counts the pairs (one action of M and one of M' on one vector) that the default solver spends on
 //! layers with PyTorch's default initialisation: the median of five seeds.
 //!
-//! `cargo run --release -p specclip --example pair_counts`
+//! `cargo bench -p specclip --bench pair_counts`
 //!
 //! Prints, for each layer, the pairs until sigma_1 is within 1e-3 and within 1e-4 of the truth, and
 //! until the solver itself stops at tolerance 1e-4.

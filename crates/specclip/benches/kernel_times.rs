@@ -1,6 +1,6 @@
 //! Times the convolution kernel alone and prints one JSON line for each layer and batch.
 //!
-//! `cargo run --release -p specclip --example kernel_times`
+//! `cargo bench -p specclip --bench kernel_times`
 
 use std::time::Instant;
 
