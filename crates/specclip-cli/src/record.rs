@@ -185,5 +185,6 @@ pub fn method_name(method: Method) -> &'static str {
         Method::PowerQr => "power-qr",
         Method::Dense => "dense",
         Method::Circulant => "circulant",
+        Method::Structured => "structured",
     }
 }

@@ -69,22 +69,20 @@ pub enum Error {
     },
     /// The exact computation would cost more than is allowed.
     #[error(
-        "{operation}: a {rows} x {cols} matrix needs {gigabytes:.1} GB and about {teraflop:.1} \
-         Tflop; the limit is {limit} rows or columns, so ask for the leading values instead"
+        "{operation}: {what} needs {gigabytes:.1} GB and about {teraflop:.1} Tflop; the limit is \
+         {limit}, so ask for the leading values by lanczos instead"
     )]
     TooExpensive {
         /// What was asked for.
         operation: &'static str,
-        /// Outputs of the operator.
-        rows: usize,
-        /// Inputs of the operator.
-        cols: usize,
-        /// Memory of the dense matrix in 10^9 bytes.
+        /// The matrix or matrices to be decomposed.
+        what: String,
+        /// Their memory in 10^9 bytes.
         gigabytes: f64,
-        /// Operations of its singular value decomposition in 10^12.
+        /// Operations of the singular value decomposition in 10^12.
         teraflop: f64,
-        /// The largest smaller dimension that is accepted.
-        limit: usize,
+        /// What is accepted.
+        limit: &'static str,
     },
     /// A product of dimensions does not fit in memory's address range.
     #[error("{operation}: the dimensions {dimensions:?} multiply to more than can be addressed")]

@@ -29,6 +29,7 @@ mod function;
 mod pool;
 mod resample;
 mod separable;
+mod structure;
 mod sum;
 mod view;
 
@@ -41,7 +42,8 @@ pub use filter_bank::FilterBank;
 pub use function::Function;
 pub use pool::PoolParams;
 pub use resample::{Coordinates, NearestRounding, ResampleMode, ResampleParams};
-pub use separable::Separable;
+pub use separable::{AxisMatrix, Separable};
+pub use structure::Structure;
 pub use sum::Sum;
 pub use view::{Adjoint, Scaled};
 
@@ -105,17 +107,12 @@ pub trait LinearOperator: Send + Sync {
     /// The Frobenius norm of M, exact up to rounding and found without forming M; `None` where
     /// that is not possible.
     fn frobenius(&self) -> Option<f64> {
-        self.filter_bank().map(|bank| bank.frobenius())
+        self.structure().frobenius(self.input_shape())
     }
 
-    /// The convolution that this operator is, or is the transpose of; `None` for anything else.
-    fn filter_bank(&self) -> Option<FilterBank> {
-        None
-    }
-
-    /// The factor of each channel, where the operator only multiplies channels.
-    fn channel_factors(&self) -> Option<Vec<f64>> {
-        None
+    /// What is known about the operator beyond its actions. Methods that use it believe it.
+    fn structure(&self) -> Structure {
+        Structure::Unknown
     }
 }
 
@@ -148,11 +145,8 @@ macro_rules! delegate {
             fn frobenius(&self) -> Option<f64> {
                 (**self).frobenius()
             }
-            fn filter_bank(&self) -> Option<FilterBank> {
-                (**self).filter_bank()
-            }
-            fn channel_factors(&self) -> Option<Vec<f64>> {
-                (**self).channel_factors()
+            fn structure(&self) -> Structure {
+                (**self).structure()
             }
         }
     )*};

@@ -1,20 +1,21 @@
 //! Leading singular values and vectors of any operator.
 //!
-//! [`singular_values`] picks a solver: a dense decomposition for small operators, else thick-restart
-//! block Golub-Kahan-Lanczos; [`Params::method`] forces one. The result is a list of [`Triplets`]
+//! [`singular_values`] picks a solver: an exact one where the operator's structure gives its values
+//! away, a dense decomposition for small operators, else thick-restart block Golub-Kahan-Lanczos; [`Params::method`] forces one. The result is a list of [`Triplets`]
 //! (u, sigma, v), each with its residual ||M' u - sigma v|| and its [`State`]. Some singular value
 //! of M lies within the residual of each sigma; that it is the i-th is what the solvers' restarts
-//! check (see `lanczos`), and what only a dense or circulant decomposition proves.
+//! check (see `lanczos`), and what only an exact decomposition proves.
 
 use crate::block::Block;
 use crate::error::Error;
-use crate::operator::LinearOperator;
+use crate::operator::{LinearOperator, Structure};
 
 mod basis;
 mod circulant;
 mod exact;
 mod lanczos;
 mod power_qr;
+mod structured;
 
 /// Operators whose smaller dimension is at most this go to a dense decomposition.
 const DENSE_LIMIT: usize = 300;
@@ -22,13 +23,10 @@ const DENSE_LIMIT: usize = 300;
 /// The larger dimension up to which that holds.
 const DENSE_LENGTH: usize = 1 << 15;
 
-/// The smaller dimension up to which a whole spectrum is computed densely.
-const FULL_LIMIT: usize = 3000;
-
 /// How singular values are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Method {
-    /// Dense when the smaller dimension is at most 300, else Lanczos.
+    /// Structured where that applies, dense when the smaller dimension is at most 300, else Lanczos.
     #[default]
     Auto,
     /// Thick-restart block Golub-Kahan-Lanczos bidiagonalisation.
@@ -39,6 +37,9 @@ pub enum Method {
     Dense,
     /// Decomposition by frequencies, for convolutions with circular padding.
     Circulant,
+    /// Exact, from the operator's structure: one factor for each channel (batch normalisation),
+    /// convolutions with single taps, one matrix for each axis (pooling, resampling, padding).
+    Structured,
 }
 
 /// The shift mu of PowerQR.
@@ -124,7 +125,7 @@ impl<B> Triplets<B> {
 pub struct Spectrum {
     /// In descending order, each as often as it occurs; min(inputs, outputs) of them.
     pub sigma: Vec<f64>,
-    /// The exact method: [`Method::Circulant`] or [`Method::Dense`].
+    /// The exact method: [`Method::Structured`], [`Method::Circulant`] or [`Method::Dense`].
     pub method: Method,
 }
 
@@ -195,48 +196,46 @@ fn solve<Op: LinearOperator + ?Sized>(
     }
     let smaller = op.inputs().min(op.outputs());
     let k = k.min(smaller);
-    let method = match params.method {
-        Method::Auto => {
-            let small = smaller <= DENSE_LIMIT && op.inputs().max(op.outputs()) <= DENSE_LENGTH;
-            if small {
-                Method::Dense
-            } else {
-                Method::Lanczos
-            }
-        }
-        method => method,
-    };
+    let small = smaller <= DENSE_LIMIT && op.inputs().max(op.outputs()) <= DENSE_LENGTH;
     // On a thread of the pool: entering it anew for every action would cost more than a small one.
-    rayon::scope(|_| match method {
-        Method::Auto | Method::Lanczos => lanczos::solve(op, k, params, start),
+    rayon::scope(|_| match params.method {
+        Method::Auto => match structured::solve(op, k, params)? {
+            Some(triplets) => Ok(triplets),
+            None if small => exact::solve(op, k, params),
+            None => lanczos::solve(op, k, params, start),
+        },
+        Method::Structured => {
+            structured::solve(op, k, params)?.ok_or_else(|| Error::NotApplicable {
+                method: "structured",
+                reason: "the operator's structure does not give its singular values; use auto"
+                    .to_owned(),
+            })
+        }
+        Method::Lanczos => lanczos::solve(op, k, params, start),
         Method::PowerQr => power_qr::solve(op, k, params, start),
         Method::Dense => exact::solve(op, k, params),
         Method::Circulant => circulant::solve(op, k, params),
     })
 }
 
-/// Every singular value, where an exact method can afford it: by frequencies where the operator is
-/// circulant, else densely up to a smaller dimension of 3000.
+/// Every singular value, where an exact method can afford it: from the operator's structure, by
+/// frequencies where it is circulant, else densely up to a smaller dimension of 3000.
 ///
 /// # Errors
-/// [`Error::TooExpensive`] with the cost of the dense decomposition when that is too large.
+/// [`Error::TooExpensive`] with the cost of the decomposition when that is too large.
 pub fn full_spectrum<Op: LinearOperator + ?Sized>(op: &Op) -> Result<Spectrum, Error> {
-    if let Some(Ok(circulant)) = op.filter_bank().map(circulant::Circulant::new) {
+    if let Some(sigma) = structured::spectrum(op)? {
+        return Ok(Spectrum {
+            sigma,
+            method: Method::Structured,
+        });
+    }
+    if let Structure::Filters(bank) = op.structure()
+        && let Ok(circulant) = circulant::Circulant::new(bank)
+    {
         return Ok(Spectrum {
             sigma: circulant.spectrum()?,
             method: Method::Circulant,
-        });
-    }
-    let (rows, cols) = (op.outputs(), op.inputs());
-    let (small, large) = (rows.min(cols) as f64, rows.max(cols) as f64);
-    if rows.min(cols) > FULL_LIMIT || small * large > (1 << 28) as f64 {
-        return Err(Error::TooExpensive {
-            operation: "full spectrum",
-            rows,
-            cols,
-            gigabytes: small * large * 8e-9,
-            teraflop: 4.0 * small * small * large * 1e-12,
-            limit: FULL_LIMIT,
         });
     }
     Ok(Spectrum {

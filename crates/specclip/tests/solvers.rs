@@ -5,8 +5,9 @@ mod common;
 use common::{distance, norm};
 use faer::Mat;
 use specclip::operator::{
-    BoxedOperator, Conv, ConvParams, Dense, Diagonal, Function, PaddingMode, Scaled, Sum,
-    materialise,
+    Adjoint, BoxedOperator, Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams,
+    Coordinates, Dense, Diagonal, Function, PaddingMode, PoolParams, ResampleMode, ResampleParams,
+    Scaled, Separable, Sum, materialise,
 };
 use specclip::svd::{
     Method, Params, Shift, State, full_spectrum, singular_values, singular_values_from,
@@ -302,11 +303,20 @@ fn pointwise_layers_have_multiple_values() {
     let largest = dense_reference(&small)[0];
     let weight: Vec<f32> = weight.iter().map(|&w| w as f32).collect();
     let op = Conv::new(weight, &[64, 64, 1, 1], &[64, 32, 32], &ConvParams::new(2)).unwrap();
-    let top = singular_values(&op, 5, &Params::default()).unwrap();
-    assert_eq!(top.method, Method::Lanczos);
-    assert!(top.converged());
-    for sigma in &top.sigma {
-        assert!((sigma - largest).abs() < 1e-4 * largest, "{:?}", top.sigma);
+    for (method, ran) in [
+        (Method::Lanczos, Method::Lanczos),
+        (Method::Auto, Method::Structured),
+    ] {
+        let params = Params {
+            method,
+            ..Params::default()
+        };
+        let top = singular_values(&op, 5, &params).unwrap();
+        assert_eq!(top.method, ran);
+        assert!(top.converged(), "{:?}", top.residuals);
+        for sigma in &top.sigma {
+            assert!((sigma - largest).abs() < 1e-4 * largest, "{:?}", top.sigma);
+        }
     }
 }
 
@@ -368,6 +378,109 @@ fn circulant_spectrum_is_the_dense_one() {
         };
         check(&format!("{sizes:?}"), &op, &expected, 9, &params, 1e-12);
     }
+}
+
+/// Operators whose structure gives their singular values away.
+fn structured_operators<T: Real>() -> Vec<(&'static str, BoxedOperator<T>)> {
+    let weight = |n: usize| -> Vec<T> { noise(n, 21).iter().map(|&w| T::from_f64(w)).collect() };
+    let strided = ConvParams::new(2).stride(2).groups(2);
+    let mut transposed = ConvTransposeParams::new(2);
+    transposed.stride = vec![2, 3];
+    transposed.output_padding = vec![1, 0];
+    let pool = PoolParams {
+        stride: vec![2, 1],
+        padding: vec![(1, 0), (0, 1)],
+        count_include_pad: false,
+        ..PoolParams::new(vec![3, 2])
+    };
+    let linear = ResampleParams {
+        mode: ResampleMode::Linear,
+        coordinates: Coordinates::HalfPixel,
+        scales: None,
+    };
+    vec![
+        (
+            "batch norm",
+            Box::new(Diagonal::new(weight(5), &[5, 3, 2]).unwrap()),
+        ),
+        (
+            "strided pointwise",
+            Box::new(Conv::new(weight(24), &[6, 4, 1, 1], &[8, 5, 4], &strided).unwrap()),
+        ),
+        (
+            "negative multiple of a pointwise layer after a batch norm",
+            Box::new({
+                let conv = Conv::new(weight(24), &[6, 4, 1], &[4, 7], &ConvParams::new(1)).unwrap();
+                let norm = Diagonal::new(weight(6), &[6, 7]).unwrap();
+                Scaled::new(Compose::new(norm, conv).unwrap(), -2.5).unwrap()
+            }),
+        ),
+        (
+            "transposed pointwise",
+            Box::new(
+                ConvTranspose::new(weight(12), &[3, 4, 1, 1], &[3, 3, 2], &transposed).unwrap(),
+            ),
+        ),
+        (
+            "average pooling",
+            Box::new(Separable::average_pool(&[3, 6, 5], &pool).unwrap()),
+        ),
+        (
+            "adjoint of linear resampling",
+            Box::new(Adjoint(
+                Separable::resample(&[2, 4, 3], &[7, 6], &linear).unwrap(),
+            )),
+        ),
+        (
+            "reflect padding",
+            Box::new(Separable::pad(&[2, 4, 3], &[(2, 1), (0, 2)], PaddingMode::Reflect).unwrap()),
+        ),
+        (
+            "zero padding",
+            Box::new(Separable::pad(&[2, 5], &[(2, 1)], PaddingMode::Zeros).unwrap()),
+        ),
+    ]
+}
+
+fn check_structured<T: Real>(tau: f64) {
+    for (name, op) in structured_operators::<T>() {
+        let expected = dense_reference(&op);
+        let params = Params {
+            method: Method::Structured,
+            tolerance: tau,
+            ..Params::default()
+        };
+        for k in [1, 3, 7] {
+            check(name, &op, &expected, k, &params, tau);
+        }
+        let auto = singular_values(&op, 2, &Params::default()).unwrap();
+        assert_eq!(auto.method, Method::Structured, "{name}");
+        let all = full_spectrum(&op).unwrap();
+        assert_eq!(all.method, Method::Structured, "{name}");
+        assert_eq!(all.sigma.len(), expected.len(), "{name}");
+        for (a, b) in all.sigma.iter().zip(&expected) {
+            assert!((a - b).abs() <= tau * expected[0], "{name}: {a}, {b}");
+        }
+    }
+}
+
+#[test]
+fn structure_gives_the_dense_values() {
+    check_structured::<f64>(1e-12);
+    check_structured::<f32>(2e-6);
+}
+
+#[test]
+fn padded_convolutions_are_not_pointwise() {
+    let params = ConvParams::new(1).padding(1, PaddingMode::Circular);
+    let op = Conv::new(noise(6, 1), &[2, 3, 1], &[3, 5], &params).unwrap();
+    let params = Params {
+        method: Method::Structured,
+        ..Params::default()
+    };
+    assert!(singular_values(&op, 1, &params).is_err());
+    let auto = singular_values(&op, 3, &Params::default()).unwrap();
+    assert_eq!(auto.method, Method::Dense);
 }
 
 #[test]

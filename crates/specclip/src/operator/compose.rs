@@ -1,6 +1,6 @@
 //! One operator after another.
 
-use super::{FilterBank, LinearOperator, check_action};
+use super::{LinearOperator, Structure, check_action};
 use crate::block::{Block, Columns};
 use crate::error::Error;
 use crate::kernel::scratch::Pool;
@@ -104,13 +104,12 @@ where
     }
 
     /// A convolution whose channels are then multiplied is a convolution.
-    fn filter_bank(&self) -> Option<FilterBank> {
-        // After a flattening the factors belong to other channels than the convolution's.
+    fn structure(&self) -> Structure {
+        // After a flattening the outer channels are others than the inner ones.
         if self.outer.input_shape() != self.inner.output_shape() {
-            return None;
+            return Structure::Unknown;
         }
-        let factors = self.outer.channel_factors()?;
-        Some(self.inner.filter_bank()?.scale_outputs(&factors))
+        self.inner.structure().then(self.outer.structure())
     }
 }
 

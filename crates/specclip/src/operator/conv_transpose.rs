@@ -3,7 +3,7 @@
 use pulp::Arch;
 
 use super::conv::{check_params, check_shapes, used_axes};
-use super::{FilterBank, LinearOperator, PaddingMode, check_action, check_shape};
+use super::{FilterBank, LinearOperator, PaddingMode, Structure, check_action, check_shape};
 use crate::Real;
 use crate::block::Columns;
 use crate::error::Error;
@@ -212,8 +212,8 @@ impl<T: Real> LinearOperator for ConvTranspose<T> {
         Ok(())
     }
 
-    fn filter_bank(&self) -> Option<FilterBank> {
-        Some(FilterBank {
+    fn structure(&self) -> Structure {
+        Structure::Filters(FilterBank {
             geometry: self.geometry.clone(),
             weight: self.weight.iter().map(|w| w.to_f64()).collect(),
             transposed: true,

@@ -1,8 +1,8 @@
 //! Dense layers.
 
-use faer::{Accum, MatMut, MatRef};
+use faer::{Accum, Mat, MatMut, MatRef};
 
-use super::{LinearOperator, check_action, check_shape};
+use super::{LinearOperator, Structure, check_action, check_shape};
 use crate::Real;
 use crate::block::Columns;
 use crate::error::Error;
@@ -100,6 +100,13 @@ impl<T: Real> LinearOperator for Dense<T> {
 
     fn frobenius(&self) -> Option<f64> {
         Some(norm(&self.weight))
+    }
+
+    fn structure(&self) -> Structure {
+        let matrix = self.matrix();
+        Structure::Matrix(Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| {
+            matrix[(i, j)].to_f64()
+        }))
     }
 }
 

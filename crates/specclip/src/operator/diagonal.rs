@@ -2,11 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::{LinearOperator, check_action, check_shape};
+use super::{LinearOperator, Structure, check_action, check_shape};
 use crate::Real;
 use crate::block::Columns;
 use crate::error::{Error, check_finite};
-use crate::real::norm;
 use crate::weight::{Parametric, check_gradient, check_weights};
 
 const NAME: &str = "diagonal layer";
@@ -108,13 +107,8 @@ impl<T: Real> LinearOperator for Diagonal<T> {
         self.run(y, x)
     }
 
-    fn frobenius(&self) -> Option<f64> {
-        let plane = (self.inputs() / self.factors.len()) as f64;
-        Some(plane.sqrt() * norm(&self.factors))
-    }
-
-    fn channel_factors(&self) -> Option<Vec<f64>> {
-        Some(self.factors.iter().map(|f| f.to_f64()).collect())
+    fn structure(&self) -> Structure {
+        Structure::Channels(self.factors.iter().map(|f| f.to_f64()).collect())
     }
 }
 

@@ -20,6 +20,14 @@ impl FilterBank {
         self
     }
 
+    /// A multiple of this operator.
+    pub(crate) fn scale(mut self, factor: f64) -> Self {
+        for w in &mut self.weight {
+            *w *= factor;
+        }
+        self
+    }
+
     /// Multiplies each output channel of the operator by a factor.
     pub(crate) fn scale_outputs(mut self, factors: &[f64]) -> Self {
         let g = &self.geometry;

@@ -1,9 +1,10 @@
 //! Layers that act on each channel alike and along one axis after the other: padding, average
 //! pooling and resampling.
 
+use faer::Mat;
 use rayon::prelude::*;
 
-use super::{LinearOperator, PaddingMode, check_action, check_shape};
+use super::{LinearOperator, PaddingMode, Structure, check_action, check_shape};
 use crate::Real;
 use crate::block::Columns;
 use crate::error::Error;
@@ -12,7 +13,7 @@ use crate::kernel::scratch::Pool;
 
 /// A sparse matrix along one axis: for each output, the inputs that it sums with their factors.
 #[derive(Debug, Clone)]
-pub(super) struct AxisMatrix {
+pub struct AxisMatrix {
     inputs: usize,
     rows: Vec<Vec<(usize, f64)>>,
 }
@@ -22,7 +23,7 @@ impl AxisMatrix {
         Self { inputs, rows }
     }
 
-    fn transpose(&self) -> Self {
+    pub(crate) fn transpose(&self) -> Self {
         let mut rows = vec![Vec::new(); self.inputs];
         for (output, row) in self.rows.iter().enumerate() {
             for &(input, factor) in row {
@@ -33,6 +34,31 @@ impl AxisMatrix {
             inputs: self.rows.len(),
             rows,
         }
+    }
+
+    /// Rows and columns.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.rows.len(), self.inputs)
+    }
+
+    pub(crate) fn to_dense(&self) -> Mat<f64> {
+        let mut matrix = Mat::zeros(self.rows.len(), self.inputs);
+        for (output, row) in self.rows.iter().enumerate() {
+            for &(input, factor) in row {
+                matrix[(output, input)] += factor;
+            }
+        }
+        matrix
+    }
+
+    pub(super) fn scale(&mut self, factor: f64) {
+        for (_, entry) in self.rows.iter_mut().flatten() {
+            *entry *= factor;
+        }
+    }
+
+    pub(super) fn frobenius(&self) -> f64 {
+        self.squares().sqrt()
     }
 
     /// Terms with the same input added up, as the Frobenius norm needs them.
@@ -201,8 +227,7 @@ impl<T: Real> LinearOperator for Separable<T> {
         Ok(())
     }
 
-    fn frobenius(&self) -> Option<f64> {
-        let product: f64 = self.forward.iter().map(AxisMatrix::squares).product();
-        Some((self.input_shape[0] as f64 * product).sqrt())
+    fn structure(&self) -> Structure {
+        Structure::Axes(self.forward.clone())
     }
 }

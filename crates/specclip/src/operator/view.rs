@@ -1,6 +1,6 @@
 //! Operators seen differently: the transpose and a multiple.
 
-use super::{FilterBank, LinearOperator};
+use super::{LinearOperator, Structure};
 use crate::block::{Block, Columns};
 use crate::error::Error;
 use crate::weight::Parametric;
@@ -33,11 +33,8 @@ impl<Op: LinearOperator> LinearOperator for Adjoint<Op> {
     fn frobenius(&self) -> Option<f64> {
         self.0.frobenius()
     }
-    fn filter_bank(&self) -> Option<FilterBank> {
-        self.0.filter_bank().map(FilterBank::transpose)
-    }
-    fn channel_factors(&self) -> Option<Vec<f64>> {
-        self.0.channel_factors()
+    fn structure(&self) -> Structure {
+        self.0.structure().transpose()
     }
 }
 
@@ -112,19 +109,8 @@ impl<Op: LinearOperator> LinearOperator for Scaled<Op> {
     fn frobenius(&self) -> Option<f64> {
         self.op.frobenius().map(|norm| norm * self.factor.abs())
     }
-    fn filter_bank(&self) -> Option<FilterBank> {
-        let mut bank = self.op.filter_bank()?;
-        for w in &mut bank.weight {
-            *w *= self.factor;
-        }
-        Some(bank)
-    }
-    fn channel_factors(&self) -> Option<Vec<f64>> {
-        let mut factors = self.op.channel_factors()?;
-        for f in &mut factors {
-            *f *= self.factor;
-        }
-        Some(factors)
+    fn structure(&self) -> Structure {
+        self.op.structure().scale(self.factor)
     }
 }
 

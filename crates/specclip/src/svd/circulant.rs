@@ -15,16 +15,17 @@ use super::{Method, Params, Triplets, finish};
 use crate::block::Block;
 use crate::error::Error;
 use crate::kernel::geometry::{AXES, Axis, unravel};
-use crate::operator::{FilterBank, LinearOperator, PaddingMode};
+use crate::operator::{FilterBank, LinearOperator, PaddingMode, Structure};
 
 pub(super) fn solve<Op: LinearOperator + ?Sized>(
     op: &Op,
     k: usize,
     params: &Params,
 ) -> Result<Triplets<Op::Block>, Error> {
-    let bank = op.filter_bank().ok_or_else(|| {
-        refuse("only convolutions have a decomposition by frequencies; use lanczos")
-    })?;
+    let Structure::Filters(bank) = op.structure() else {
+        let reason = "only convolutions have a decomposition by frequencies; use lanczos";
+        return Err(refuse(reason));
+    };
     let transposed = bank.transposed;
     let (sigma, wide, tall) = Circulant::new(bank)?.leading(k)?;
     let (outputs, inputs) = if transposed {
@@ -109,7 +110,29 @@ impl Circulant {
         Ok((sigma, inputs, outputs))
     }
 
+    /// Refuses what would take many minutes.
+    fn check_cost(&self) -> Result<(), Error> {
+        let g = &self.bank.geometry;
+        let aliases = self.input.iter().product::<usize>() / self.outputs();
+        let (rows, cols) = (g.out_per_group(), g.in_per_group() * aliases);
+        let blocks = self.outputs().div_ceil(2) as f64 * g.groups as f64;
+        let (small, large) = (rows.min(cols) as f64, rows.max(cols) as f64);
+        // A complex multiplication is four real ones.
+        let teraflop = 16.0 * blocks * small * small * large * 1e-12;
+        if teraflop <= 1.0 {
+            return Ok(());
+        }
+        Err(Error::TooExpensive {
+            operation: "circulant decomposition",
+            what: format!("{blocks} complex {rows} x {cols} matrices"),
+            gigabytes: small * large * 16e-9,
+            teraflop,
+            limit: "1 Tflop",
+        })
+    }
+
     fn entries(&self) -> Result<Vec<Entry>, Error> {
+        self.check_cost()?;
         let frequencies: Vec<usize> = (0..self.outputs())
             .filter(|&g| g <= self.opposite(g))
             .collect();

@@ -13,8 +13,28 @@ pub(super) fn failed<E>(_: E) -> Error {
     }
 }
 
+/// The smaller dimension up to which an operator is decomposed densely, and the elements.
+const LARGEST: usize = 3000;
+const MOST_ELEMENTS: usize = 1 << 28;
+
+/// Refuses what would take many minutes or more memory than a machine has.
+fn check_cost(rows: usize, cols: usize) -> Result<(), Error> {
+    if rows.min(cols) <= LARGEST && rows.saturating_mul(cols) <= MOST_ELEMENTS {
+        return Ok(());
+    }
+    let (small, large) = (rows.min(cols) as f64, rows.max(cols) as f64);
+    Err(Error::TooExpensive {
+        operation: "dense decomposition",
+        what: format!("a {rows} x {cols} matrix"),
+        gigabytes: small * large * 8e-9,
+        teraflop: 4.0 * small * small * large * 1e-12,
+        limit: "3000 rows or columns and 2^28 elements",
+    })
+}
+
 /// The matrix, from actions on the shorter side.
 fn matrix<Op: LinearOperator + ?Sized>(op: &Op) -> Result<Mat<f64>, Error> {
+    check_cost(op.outputs(), op.inputs())?;
     if op.outputs() < op.inputs() {
         Ok(materialise(&Adjoint(op))?.transpose().to_owned())
     } else {
