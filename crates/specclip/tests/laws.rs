@@ -10,7 +10,7 @@ mod reference;
 mod weight_laws;
 
 use common::{distance, dot, norm};
-use configurations::{DiagonalConfig, Layer, values};
+use configurations::{ConvConfig, DiagonalConfig, Layer, values};
 use faer::Mat;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -210,6 +210,27 @@ fn definition<Op: LinearOperator<Block = Columns<T>>, T: Real>(
     close::<T>("definition", &left, &entries(expected), terms, scale)
 }
 
+/// Both actions of many vectors, and of one, which is shared out among threads otherwise.
+fn wide<T: Real>(
+    config: &ConvConfig,
+    expected: &Mat<f64>,
+    largest: &Mat<f64>,
+    terms: usize,
+) -> Result<(), TestCaseError> {
+    let op = config.build::<T>();
+    definition(&op, expected, largest, terms)?;
+    let (transposed, bound) = (
+        expected.transpose().to_owned(),
+        largest.transpose().to_owned(),
+    );
+    definition(&Adjoint(&op), &transposed, &bound, terms)?;
+    let ones = |n: usize| Mat::from_fn(n, 1, |_, _| 1.0);
+    let image = image(&op, &vec![1.0; op.inputs()]);
+    let sums = entries(&(expected * ones(op.inputs())));
+    let scale = norm(&entries(&(largest * ones(op.inputs()))));
+    close::<T>("one vector", &image, &sums, terms + op.inputs(), scale)
+}
+
 /// Runs a law of weights on the operator, in its own type, and on that of its absolute weights.
 macro_rules! on_weighted {
     ($law:ident, $scalar:ty, $layer:expr, $seed:expr) => {{
@@ -237,17 +258,31 @@ macro_rules! on_weighted {
 }
 
 /// 96 cases, or as many as the environment says.
-fn config() -> ProptestConfig {
+fn config(cases: u32) -> ProptestConfig {
     let mut config = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 96;
+        config.cases = cases;
     }
     config.failure_persistence = Some(Box::new(FileFailurePersistence::WithSource("regressions")));
     config
 }
 
 proptest! {
-    #![proptest_config(config())]
+    // Each case has matrices of thousands of rows.
+    #![proptest_config(config(8))]
+
+    #[test]
+    fn wide_convolutions_follow_their_definition(config in configurations::wide_conv()) {
+        let layer = Layer::Conv(config.clone());
+        let Layer::Conv(bound) = layer.absolute() else { unreachable!() };
+        let (expected, largest) = (reference::conv(&config), reference::conv(&bound));
+        wide::<f64>(&config, &expected, &largest, layer.terms())?;
+        wide::<f32>(&config, &expected, &largest, layer.terms())?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(96))]
 
     #[test]
     fn actions_are_linear(layer in configurations::layer(), seed in any::<u64>()) {

@@ -7,6 +7,7 @@ use super::correlation::{Correlation, Layout};
 use super::geometry::{AXES, Axis, AxisMap, Geometry, strides};
 use super::padding::Padding;
 use super::scratch::Pool;
+use super::winograd::{self, Winograd};
 use crate::Real;
 use crate::operator::PaddingMode;
 
@@ -14,13 +15,11 @@ use crate::operator::PaddingMode;
 #[derive(Clone)]
 pub(crate) struct Convolution<T> {
     geometry: Geometry,
-    forward: Correlation<T>,
-    /// Pads the input for the forward action.
+    forward: Engine<T>,
+    /// What the weight gradient reads, and how its input is padded.
+    layout: Layout,
     input_padding: Padding,
-    /// One correlation for each residue of the padded input coordinate modulo the stride.
-    backward: Vec<Correlation<T>>,
-    /// Surrounds the output by the zeros that the backward correlations read.
-    output_padding: Padding,
+    backward: Engine<T>,
     /// Sums the gradient of the padded input where padding copies samples; zeros need no sum.
     fold: Option<Padding>,
     /// Some input sample is read by no tap: the gradient starts from zeros.
@@ -28,20 +27,57 @@ pub(crate) struct Convolution<T> {
     padded: Pool<Vec<T>>,
 }
 
+/// How an action runs.
+#[derive(Clone)]
+enum Engine<T> {
+    /// Correlations of a padded source: one, or for the adjoint one for each residue of the padded
+    /// input coordinate modulo the stride.
+    Direct(Vec<Correlation<T>>, Padding),
+    Winograd(Winograd<T>),
+}
+
+impl<T: Real> Engine<T> {
+    fn run(&self, batch: usize, padded: &Pool<Vec<T>>, source: &[T], target: &mut [T]) {
+        match self {
+            Self::Direct(correlations, padding) => with_padded(padded, padding, source, |source| {
+                for correlation in correlations {
+                    correlation.run(batch, source, target);
+                }
+            }),
+            Self::Winograd(winograd) => {
+                with_padded(padded, winograd.padding(), source, |source| {
+                    winograd.run(batch, source, target);
+                });
+            }
+        }
+    }
+}
+
 impl<T: Real> Convolution<T> {
     /// `weight` is row-major (output channel, input channel within the group, taps).
     pub(crate) fn new(geometry: &Geometry, weight: &[T], arch: Arch) -> Self {
         let geometry = geometry.flattened();
-        let (forward, input_padding) = forward(&geometry, weight, arch);
+        let (layout, input_padding) = forward_layout(&geometry);
         let back = Backward::new(&geometry);
-        let backward = back.correlations(&geometry, weight, arch);
         let maps = geometry.axes.each_ref().map(Axis::map);
         let folds = geometry.axes.iter().any(|a| a.mode != PaddingMode::Zeros);
         Self {
-            forward,
+            forward: match winograd_forward(&geometry, weight, arch) {
+                Some(winograd) => Engine::Winograd(winograd),
+                None => Engine::Direct(
+                    vec![forward(&geometry, layout.clone(), weight, arch)],
+                    input_padding.clone(),
+                ),
+            },
+            layout,
             input_padding,
-            backward,
-            output_padding: back.padding,
+            backward: match winograd_backward(&geometry, folds, weight, arch) {
+                Some(winograd) => Engine::Winograd(winograd),
+                None => {
+                    let correlations = back.correlations(&geometry, weight, arch);
+                    Engine::Direct(correlations, back.padding)
+                }
+            },
             fold: folds.then(|| Padding::new(maps, 1)),
             clear: back.clear,
             padded: Pool::default(),
@@ -51,40 +87,81 @@ impl<T: Real> Convolution<T> {
 
     /// `y` <- M `x` for `batch` images.
     pub(crate) fn forward(&self, batch: usize, x: &[T], y: &mut [T]) {
-        with_padded(&self.padded, &self.input_padding, x, |x| {
-            self.forward.run(batch, x, y);
-        });
+        self.forward.run(batch, &self.padded, x, y);
     }
 
     /// `x` <- M' `y` for `batch` images.
     pub(crate) fn input_gradient(&self, batch: usize, y: &[T], x: &mut [T]) {
-        with_padded(&self.padded, &self.output_padding, y, |y| {
-            match &self.fold {
-                None => self.backward_into(batch, y, x),
-                Some(fold) => self.padded.with(Vec::new, |gradient| {
-                    gradient.resize(batch * self.geometry.in_channels * fold.plane(), T::ZERO);
-                    self.backward_into(batch, y, gradient);
-                    fold.fold(gradient, x);
-                }),
-            }
-        });
+        match &self.fold {
+            None => self.backward_into(batch, y, x),
+            Some(fold) => self.padded.with(Vec::new, |gradient| {
+                gradient.resize(batch * self.geometry.in_channels * fold.plane(), T::ZERO);
+                self.backward_into(batch, y, gradient);
+                fold.fold(gradient, x);
+            }),
+        }
     }
 
     fn backward_into(&self, batch: usize, y: &[T], target: &mut [T]) {
         if self.clear {
             target.par_chunks_mut(1 << 14).for_each(|c| c.fill(T::ZERO));
         }
-        for correlation in &self.backward {
-            correlation.run(batch, y, target);
-        }
+        self.backward.run(batch, &self.padded, y, target);
     }
 
     /// The gradient of sum_i lambda_i <u_i, M(W) v_i> with respect to the weights.
     pub(crate) fn weight_gradient(&self, lambda: &[T], u: &[T], v: &[T]) -> Vec<T> {
         with_padded(&self.padded, &self.input_padding, v, |v| {
-            super::gradient::weight_gradient(&self.geometry, self.forward.layout(), lambda, u, v)
+            super::gradient::weight_gradient(&self.geometry, &self.layout, lambda, u, v)
         })
     }
+}
+
+/// Whether a convolution is of the one form that Winograd's filtering is written for.
+fn is_winograd(g: &Geometry) -> bool {
+    let plain = |a: &Axis| a.kernel == 3 && a.stride == 1 && a.dilation == 1;
+    g.groups == 1 && g.axes[0] == Axis::UNIT && plain(&g.axes[1]) && plain(&g.axes[2])
+}
+
+fn winograd_forward<T: Real>(g: &Geometry, weight: &[T], arch: Arch) -> Option<Winograd<T>> {
+    let grid = [g.axes[1].output, g.axes[2].output];
+    let channels = (g.in_channels, g.out_channels);
+    (is_winograd(g) && winograd::pays(channels.0, channels.1, grid)).then(|| {
+        let maps = [g.axes[1].map(), g.axes[2].map()];
+        Winograd::new(
+            arch,
+            channels,
+            grid,
+            maps.each_ref(),
+            |row, channel, a, b| weight[((row * g.in_channels + channel) * 3 + a) * 3 + b],
+        )
+    })
+}
+
+/// The adjoint reads the output through the reversed taps. Where padding is folded afterwards it
+/// writes the padded input, else the input, and then the output needs fewer zeros around it.
+fn winograd_backward<T: Real>(
+    g: &Geometry,
+    folds: bool,
+    weight: &[T],
+    arch: Arch,
+) -> Option<Winograd<T>> {
+    let axes = [&g.axes[1], &g.axes[2]];
+    let fits = |a: &&Axis| folds || a.padding.0.max(a.padding.1) <= 2;
+    let grid = axes.map(|a| if folds { a.padded() } else { a.input });
+    let channels = (g.out_channels, g.in_channels);
+    let pays = winograd::pays(channels.0, channels.1, grid);
+    (is_winograd(g) && axes.iter().all(fits) && pays).then(|| {
+        let maps =
+            axes.map(|a| AxisMap::embed(a.output, if folds { 2 } else { 2 - a.padding.0 }, 2));
+        Winograd::new(
+            arch,
+            channels,
+            grid,
+            maps.each_ref(),
+            |row, channel, a, b| weight[((channel * g.in_channels + row) * 3 + 2 - a) * 3 + 2 - b],
+        )
+    })
 }
 
 /// Runs `work` on the padded planes of `source`, or on `source` itself when nothing is added.
@@ -106,7 +183,7 @@ fn with_padded<T: Real, R>(
     })
 }
 
-fn forward<T: Real>(g: &Geometry, weight: &[T], arch: Arch) -> (Correlation<T>, Padding) {
+fn forward_layout(g: &Geometry) -> (Layout, Padding) {
     let padding = Padding::new(g.axes.each_ref().map(Axis::map), g.axes[2].stride);
     let step = strides(&padding.dims());
     let taps = (0..g.taps())
@@ -129,11 +206,14 @@ fn forward<T: Real>(g: &Geometry, weight: &[T], arch: Arch) -> (Correlation<T>, 
         source_plane: padding.plane(),
         target_plane: g.output_plane(),
     };
+    (layout, padding)
+}
+
+fn forward<T: Real>(g: &Geometry, layout: Layout, weight: &[T], arch: Arch) -> Correlation<T> {
     let (rows, channels, taps) = (g.out_per_group(), g.in_per_group(), g.taps());
-    let correlation = Correlation::new(layout, arch, |group, row, channel, tap| {
+    Correlation::new(layout, arch, |group, row, channel, tap| {
         weight[((group * rows + row) * channels + channel) * taps + tap]
-    });
-    (correlation, padding)
+    })
 }
 
 /// The residue classes of one axis.

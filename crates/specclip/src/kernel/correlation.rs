@@ -16,7 +16,7 @@ use crate::Real;
 const TILE_BYTES: usize = 320 * 1024;
 
 /// Elements that block copies may write past the end of a tile.
-const SLACK: usize = 16;
+pub(super) const SLACK: usize = 16;
 
 /// Where a correlation reads and writes, without its weights.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ struct Run {
 }
 
 /// Shared access to a target of which every thread writes its own elements.
-struct Target<'a, T> {
+pub(super) struct Target<'a, T> {
     start: *mut T,
     len: usize,
     lifetime: PhantomData<&'a mut [T]>,
@@ -94,7 +94,7 @@ struct Target<'a, T> {
 unsafe impl<T: Send> Sync for Target<'_, T> {}
 
 impl<'a, T: Real> Target<'a, T> {
-    fn new(target: &'a mut [T]) -> Self {
+    pub(super) fn new(target: &'a mut [T]) -> Self {
         Self {
             start: target.as_mut_ptr(),
             len: target.len(),
@@ -107,7 +107,7 @@ impl<'a, T: Real> Target<'a, T> {
     /// # Safety
     /// No other thread may write or read the same elements while the target is shared.
     #[inline(always)]
-    unsafe fn write(&self, first: usize, step: usize, values: &[T]) {
+    pub(super) unsafe fn write(&self, first: usize, step: usize, values: &[T]) {
         assert!(values.is_empty() || first + (values.len() - 1) * step < self.len);
         for (i, &value) in values.iter().enumerate() {
             // SAFETY: in bounds by the assertion; unshared by the caller's promise.
@@ -118,6 +118,34 @@ impl<'a, T: Real> Target<'a, T> {
 
 /// The number of scalars in a register.
 struct CountLanes<T>(PhantomData<T>);
+
+/// How the innermost product is cut for a processor.
+pub(super) struct Cut {
+    /// Scalars in a register.
+    pub(super) lanes: usize,
+    /// Rows of a panel, at most.
+    pub(super) rows: usize,
+    /// Registers of a tile, at most.
+    pub(super) registers: usize,
+}
+
+impl Cut {
+    /// Sums, a row of samples and a weight must fit in the registers: AVX-512 and NEON have 32, AVX2
+    /// has 16. (Four rows of three need all 16, and the compiler spills two.)
+    pub(super) fn new<T: Real>(arch: Arch) -> Self {
+        let lanes = arch.dispatch(CountLanes::<T>(PhantomData));
+        let (rows, registers) = if lanes * size_of::<T>() == 32 {
+            (6, 2)
+        } else {
+            (8, 3)
+        };
+        Self {
+            lanes,
+            rows,
+            registers,
+        }
+    }
+}
 
 impl<T: Real> WithSimd for CountLanes<T> {
     type Output = usize;
@@ -134,15 +162,8 @@ impl<T: Real> Correlation<T> {
         arch: Arch,
         weight: impl Fn(usize, usize, usize, usize) -> T,
     ) -> Self {
-        let lanes = arch.dispatch(CountLanes::<T>(PhantomData));
-        // Sums, a row of samples and a weight must fit in the registers: AVX-512 and NEON have 32,
-        // AVX2 has 16. (Four rows of three need all 16, and the compiler spills two.)
-        let (most_rows, widest) = if lanes * size_of::<T>() == 32 {
-            (6, 2)
-        } else {
-            (8, 3)
-        };
-        let panel = layout.rows.next_power_of_two().min(most_rows);
+        let cut = Cut::new::<T>(arch);
+        let panel = layout.rows.next_power_of_two().min(cut.rows);
         let panels = layout.rows.div_ceil(panel);
         let taps = layout.taps.len();
         let mut weights = vec![T::ZERO; layout.groups * panels * layout.depth() * panel];
@@ -161,17 +182,13 @@ impl<T: Real> Correlation<T> {
         Self {
             layout,
             arch,
-            lanes,
-            widest,
+            lanes: cut.lanes,
+            widest: cut.registers,
             panel,
             panels,
             weights,
             work: Pool::default(),
         }
-    }
-
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
     }
 
     /// Overwrites, in `target`, the grid points of `batch` images with the correlation of `source`.

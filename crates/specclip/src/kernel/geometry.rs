@@ -167,6 +167,13 @@ impl AxisMap {
         )
     }
 
+    /// The same map, cut or followed by zeros to a length of `len`.
+    pub(crate) fn resized(&self, len: usize) -> Self {
+        let mut source = self.source.clone();
+        source.resize(len, None);
+        Self::new(self.input, source)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.source.len()
     }

@@ -10,6 +10,7 @@
 //! * `padding` writes the padded source and folds gradients back;
 //! * `correlation` holds packed weights, cuts the grid into tiles and spreads them over threads;
 //! * `micro` is the innermost product on registers; `simd` names its instructions;
+//! * `winograd` is a correlation of 3 x 3 taps with fewer multiplications;
 //! * `gradient` is the weight gradient; `convolution` puts all of it together.
 //!
 //! Vectors stay channels-first: the innermost product broadcasts weights and loads runs of
@@ -24,3 +25,4 @@ mod micro;
 mod padding;
 pub(crate) mod scratch;
 pub(crate) mod simd;
+mod winograd;

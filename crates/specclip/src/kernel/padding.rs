@@ -45,7 +45,7 @@ impl Padding {
     }
 
     /// Length of one sub-row.
-    fn sub_row(&self) -> usize {
+    pub(crate) fn sub_row(&self) -> usize {
         self.maps[2].len().div_ceil(self.phases)
     }
 
@@ -86,12 +86,24 @@ impl Padding {
                 target[q] = map.source[q].map_or(T::ZERO, |i| source[i]);
             }
         } else {
-            target.fill(T::ZERO);
             let sub_rows = target.chunks_exact_mut(self.sub_row());
             for (phase, sub_row) in sub_rows.enumerate() {
-                let sources = map.source.iter().skip(phase).step_by(self.phases);
-                for (t, i) in sub_row.iter_mut().zip(sources) {
-                    *t = i.map_or(T::ZERO, |i| source[i]);
+                // The run of neighbours is read without looking each of them up.
+                let start = map.start.saturating_sub(phase).div_ceil(self.phases);
+                let end = map
+                    .end
+                    .saturating_sub(phase)
+                    .div_ceil(self.phases)
+                    .max(start);
+                let first = map.first + start * self.phases + phase;
+                let run = source.get(first - map.start..).unwrap_or_default();
+                let run = run.iter().step_by(self.phases);
+                for (t, &s) in sub_row[start..end].iter_mut().zip(run) {
+                    *t = s;
+                }
+                for k in (0..start).chain(end..sub_row.len()) {
+                    let place = map.source.get(k * self.phases + phase).copied().flatten();
+                    sub_row[k] = place.map_or(T::ZERO, |i| source[i]);
                 }
             }
         }

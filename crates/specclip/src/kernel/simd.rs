@@ -25,6 +25,8 @@ pub trait Lanes: Sized + Copy {
     ) -> Self::Vector<S>;
     /// `a + b`.
     fn add_vectors<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a - b`.
+    fn sub_vectors<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// The sum of the lanes.
     fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// `c` = `a` `b`, added to what is there when `accum` says so.
@@ -36,7 +38,7 @@ pub trait Lanes: Sized + Copy {
 }
 
 macro_rules! lanes {
-    ($scalar:ty, $vector:ident, $lanes:ident, $splat:ident, $mul_add:ident, $add:ident, $sum:ident, $as:ident, $as_mut:ident) => {
+    ($scalar:ty, $vector:ident, $lanes:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $sum:ident, $as:ident, $as_mut:ident) => {
         impl Lanes for $scalar {
             type Vector<S: Simd> = S::$vector;
 
@@ -60,6 +62,10 @@ macro_rules! lanes {
             #[inline(always)]
             fn add_vectors<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$add(a, b)
+            }
+            #[inline(always)]
+            fn sub_vectors<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$sub(a, b)
             }
             #[inline(always)]
             fn reduce_sum<S: Simd>(simd: S, a: S::$vector) -> Self {
@@ -87,6 +93,7 @@ lanes!(
     splat_f32s,
     mul_add_e_f32s,
     add_f32s,
+    sub_f32s,
     reduce_sum_f32s,
     as_simd_f32s,
     as_mut_simd_f32s
@@ -98,6 +105,7 @@ lanes!(
     splat_f64s,
     mul_add_e_f64s,
     add_f64s,
+    sub_f64s,
     reduce_sum_f64s,
     as_simd_f64s,
     as_mut_simd_f64s

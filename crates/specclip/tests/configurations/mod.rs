@@ -8,7 +8,7 @@ use specclip::operator::{
 };
 use specclip::{LinearOperator, Real};
 
-pub use strategies::{combination, conv, conv_transpose, layer, pad, pool, weighted};
+pub use strategies::{combination, conv, conv_transpose, layer, pad, pool, weighted, wide_conv};
 
 /// Numbers in (-1, 1) that look random, are exact in both precisions and are never zero.
 pub fn values(count: usize, seed: u64) -> Vec<f64> {

@@ -87,6 +87,14 @@ pub fn conv() -> BoxedStrategy<ConvConfig> {
         .boxed()
 }
 
+/// A convolution of 3 x 3 taps with many channels, which runs by other products than the rest.
+pub fn wide_conv() -> impl Strategy<Value = ConvConfig> {
+    let axis = (6..=11_usize, Just(3_usize), Just(1), Just(1), sides(3));
+    let channels = (Just(1_usize), 16..=19_usize, 16..=21_usize);
+    (vec(axis, 2), channels, mode(), any::<u64>())
+        .prop_map(|(axes, channels, mode, seed)| conv_from(&axes, channels, mode, seed))
+}
+
 fn conv_from(
     axes: &[Axis],
     (groups, ins, outs): (usize, usize, usize),
