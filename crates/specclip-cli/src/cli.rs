@@ -127,7 +127,7 @@ pub struct SpectrumArgs {
 /// The names of the solvers on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MethodArg {
-    /// Dense where the layer is small, Lanczos elsewhere
+    /// Exact where the layer's form gives its values or it is small, Lanczos elsewhere
     Auto,
     /// Thick-restart block Golub-Kahan-Lanczos
     Lanczos,

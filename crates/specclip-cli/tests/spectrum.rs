@@ -291,3 +291,19 @@ fn formats_take_the_place_of_the_table() {
     assert_eq!(record(&output)["model"], "built-in");
     assert!(stderr(&output).starts_with("No model given"));
 }
+
+#[test]
+fn more_values_than_a_table_has_room_for_are_in_the_other_formats() {
+    let arguments = ["--top", "1000000000000", "--layer", "stem"];
+    let text = done(&run("mixed.onnx", &arguments));
+    assert!(
+        text.contains("sigma_12") && !text.contains("sigma_13"),
+        "{text}"
+    );
+    assert!(text.contains("the first 12 of up to 192 values"), "{text}");
+    let record = json("mixed.onnx", &arguments);
+    assert_eq!(
+        numbers(&layer(&record, "stem")["singular_values"]).len(),
+        192
+    );
+}

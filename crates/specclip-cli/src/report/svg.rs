@@ -59,7 +59,12 @@ fn font(size: i32, align: HPos) -> TextStyle<'static> {
 fn headings(canvas: &Canvas<'_>, report: &Report, frame: &Frame) -> Drawing {
     let settings = &report.settings;
     let room = usize::try_from((frame.width - LEFT) / 10).unwrap_or(0);
-    let title = format!("Leading singular values, {}", printable(&settings.model));
+    let path = std::path::Path::new(&settings.model);
+    let model = path.file_name().map_or_else(
+        || settings.model.clone(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let title = format!("Leading singular values, {}", printable(&model));
     canvas.draw_text(&shorten(&title, room), &font(TITLE, HPos::Left), (LEFT, 24))?;
     let mut x = LEFT + 6;
     let mut entry = |label: &str, dot: Circle<(i32, i32), i32>| -> Drawing {

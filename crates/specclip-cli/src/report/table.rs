@@ -14,6 +14,10 @@ use layout::{Column, Layout};
 /// Digits of the values in the table; the other formats have them all.
 const DIGITS: usize = 5;
 
+/// Values of a layer that the table has room for, however wide the terminal; the other formats have
+/// them all.
+const MOST_SHOWN: usize = 12;
+
 /// The width to fit: what `COLUMNS` says, else the terminal's, else none, and then names are whole.
 pub fn terminal_width() -> Option<usize> {
     let stated = std::env::var("COLUMNS")
@@ -34,6 +38,12 @@ pub fn render(report: &Report, columns: Option<usize>) -> String {
     let mut lines = vec![headline(report), String::new()];
     lines.extend(layout.lines());
     lines.extend(hidden_note(&layout));
+    if wanted(report) > MOST_SHOWN {
+        lines.push(format!(
+            "the first {MOST_SHOWN} of up to {} values a layer; --json and --csv have them all",
+            wanted(report)
+        ));
+    }
     if report.missed() > 0 {
         lines.push("* missed the tolerance: the residual says how far off the value may be".into());
     }
@@ -79,7 +89,7 @@ fn table_columns(report: &Report) -> Vec<Column> {
         Column::left("kind", texts(&kind)).rank(7),
         Column::left("input -> output", texts(&shapes)).rank(5),
     ];
-    let shown = report.settings.top.min(most_values(report).max(1));
+    let shown = wanted(report).min(MOST_SHOWN);
     let marked = report.missed() > 0;
     for index in 0..shown {
         let header = format!("sigma_{}", index + 1);
@@ -96,6 +106,11 @@ fn table_columns(report: &Report) -> Vec<Column> {
         Column::right("seconds", numbers(|values| Some(seconds(values.elapsed)))).rank(3),
     ]);
     columns
+}
+
+/// Values that a row of the table would have if it were as wide as it takes.
+fn wanted(report: &Report) -> usize {
+    report.settings.top.min(most_values(report).max(1))
 }
 
 fn most_values(report: &Report) -> usize {
