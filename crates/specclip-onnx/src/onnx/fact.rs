@@ -17,7 +17,8 @@ pub(crate) struct Fact {
     pub value: Option<Arc<Value>>,
     /// How the numbers follow from the file, when they do.
     pub constant: Option<Arc<Constant>>,
-    /// Whether the numbers follow from the file, even where it is not known how.
+    /// Whether the numbers follow from the file, even where it is not known how. A branch or loop follows from it only
+    /// if every value that its bodies read from around them does.
     pub independent: bool,
     /// The operator that made a constant of integers with a scale, if the value comes from one.
     pub quantised: Option<Arc<str>>,

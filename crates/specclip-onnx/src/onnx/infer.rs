@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fact::Fact;
-use super::graph::Graph;
+use super::graph::{Graph, captured_names};
 use super::initialiser::{self, Origin};
 use super::inputs::{self, Inputs};
 use super::proto::{GraphProto, NodeProto};
@@ -42,6 +42,20 @@ fn call<'a>(node: &'a NodeProto, facts: &'a HashMap<String, Fact>, opset: i64) -
         inputs: node.input.iter().map(known).collect(),
         opset,
     }
+}
+
+/// The facts about the values that the bodies of `node` read from around them; a body's own values have none.
+fn captured<'a>(node: &NodeProto, facts: &'a HashMap<String, Fact>) -> Vec<&'a Fact> {
+    let mut names = Vec::new();
+    node.bodies().for_each(|b| captured_names(b, &mut names));
+    names.iter().filter_map(|&name| facts.get(name)).collect()
+}
+
+/// Whether the node, or one inside its bodies, gives other numbers every time.
+fn is_random(node: &NodeProto) -> bool {
+    node.op_type.starts_with("Random")
+        || matches!(node.op_type.as_str(), "Bernoulli" | "Multinomial")
+        || node.bodies().any(|body| body.node.iter().any(is_random))
 }
 
 /// Infers everything about the values of `graph`.
@@ -146,6 +160,7 @@ impl State<'_> {
 
     fn infer(&mut self, node: &NodeProto) {
         let call = call(node, &self.analysis.facts, self.analysis.opset);
+        let captured = captured(node, &self.analysis.facts);
         let hidden = call
             .inputs
             .iter()
@@ -159,8 +174,8 @@ impl State<'_> {
                 (Vec::new(), Some(hidden.unwrap_or_else(|| own().into())))
             }
         };
-        let random = node.op_type.starts_with("Random") || node.op_type == "Bernoulli";
-        let independent = !random && call.inputs.iter().flatten().all(|f| f.independent);
+        let mut read = call.inputs.iter().flatten().chain(&captured);
+        let independent = !is_random(node) && read.all(|f| f.independent);
         facts.truncate(node.output.len());
         let reason =
             reason.unwrap_or_else(|| "its operator has outputs that are not followed".into());
