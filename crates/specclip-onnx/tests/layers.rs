@@ -367,6 +367,44 @@ fn pooling_and_resizing() {
     assert_eq!(model.skipped[0].reason, "cubic resizing is not analysed");
 }
 
+/// Sizes that keep the aspect ratio are rounded; the samples are taken at the scale before rounding. The expected rows are
+/// those of onnxruntime, for an input of squares.
+#[test]
+fn resizing_that_keeps_the_aspect_ratio() {
+    let resized = |input: [i64; 2], sizes: [i64; 2], policy, coordinates| {
+        let builder = Builder::new(&[1, 1, input[0], input[1]])
+            .ints("sizes", &sizes)
+            .node(
+                "Resize",
+                &["x", "", "", "sizes"],
+                &["y"],
+                &[
+                    A::Ints("axes", vec![2, 3]),
+                    A::Text("mode", "linear"),
+                    A::Text("keep_aspect_ratio_policy", policy),
+                    A::Text("coordinate_transformation_mode", coordinates),
+                ],
+            );
+        let model = load(&builder);
+        let squares: Vec<f64> = (0..input[0] * input[1]).map(|i| (i * i) as f64).collect();
+        (
+            only(&model).output_shape.clone(),
+            apply(&model, 0, &squares),
+        )
+    };
+    let close = |row: &[f64], expected: &[f64]| {
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-3;
+        assert!(row.iter().zip(expected).all(near), "{row:?} {expected:?}");
+    };
+    let (shape, y) = resized([5, 6], [3, 9], "not_larger", "half_pixel");
+    assert_eq!(shape, [1, 3, 4]);
+    close(&y[..4], &[13.6667, 24.0, 40.3333, 57.0]);
+    let (shape, y) = resized([5, 4], [5, 10], "not_smaller", "asymmetric");
+    assert_eq!(shape, [1, 13, 10]);
+    close(&y[..5], &[0.0, 0.4, 0.8, 1.6, 2.8]);
+    close(&y[120..122], &[256.0, 269.2]);
+}
+
 #[test]
 fn a_shared_weight_gives_a_row_for_each_use() {
     let builder = Builder::new(&[1, 2, 8])

@@ -8,7 +8,7 @@ use crate::onnx::fact::{Dims, Fact, axis_index};
 pub(crate) struct Target {
     /// The output's dimensions.
     pub dims: Dims,
-    /// The factors, when the model states them instead of sizes.
+    /// The factors, when they are not the quotients of the sizes: the model states them, or keeps the aspect ratio.
     pub scales: Option<Vec<f64>>,
 }
 
@@ -89,6 +89,7 @@ fn sized(
         .node
         .text("keep_aspect_ratio_policy")
         .unwrap_or("stretch");
+    let mut scales = None;
     if policy != "stretch" {
         let ratios = axes
             .iter()
@@ -107,15 +108,16 @@ fn sized(
             // Halves are rounded up, as the standard says.
             *size = dims[a].map(|n| (scale * n as f64 + 0.5).floor() as usize);
         }
+        // The coordinates follow the common scale, not the sizes that were rounded from it.
+        let mut all = vec![1.0; dims.len()];
+        axes.iter().for_each(|&a| all[a] = scale);
+        scales = Some(all);
     }
     let mut out = dims.clone();
     axes.iter()
         .zip(&sizes)
         .for_each(|(&a, size)| out[a] = *size);
-    Ok(Target {
-        dims: out,
-        scales: None,
-    })
+    Ok(Target { dims: out, scales })
 }
 
 pub(super) fn infer(call: &Call) -> Inferred {
