@@ -42,6 +42,9 @@ pub struct Layer {
     /// How many times the operator is applied to one sample: the positions of a MatMul, the windows of windowed
     /// attention, the regions of a detector; 1 for ordinary layers. Every singular value of the whole is one of the
     /// operator's, repeated this often.
+    ///
+    /// The first axis of the model's inputs is taken for the batch. Where a layer depends on several inputs that disagree
+    /// about its length, this is the count for the whole batch.
     pub multiplicity: usize,
     /// The weight in the file, if the layer has one.
     pub weight: Option<WeightRef>,

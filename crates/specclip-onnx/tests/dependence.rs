@@ -78,3 +78,61 @@ fn what_a_body_captures_counts_as_its_input() {
     );
     assert_eq!(load(&branch).layers.len(), 1);
 }
+
+fn multiplicities(builder: &Builder) -> Vec<usize> {
+    let layers = load(builder).layers;
+    layers.iter().map(|l| l.multiplicity).collect()
+}
+
+#[test]
+fn the_first_axis_of_an_input_may_be_no_batch() {
+    // An image without a batch axis: its channels are no samples, although 66 positions are a multiple of 3.
+    let image = Builder::new(&[3, 8, 13])
+        .ints("first", &[0])
+        .node("Unsqueeze", &["x", "first"], &["batched"], &[])
+        .weight("w", &[4, 3, 3, 3])
+        .node("Conv", &["batched", "w"], &["h"], &[])
+        .ints("shape", &[-1, 4])
+        .node("Reshape", &["h", "shape"], &["positions"], &[])
+        .weight("v", &[4, 5])
+        .node("MatMul", &["positions", "v"], &["y"], &[]);
+    assert_eq!(multiplicities(&image), [1, 66]);
+    // Without the convolution nothing tells, but a count that is no multiple is no count of a batch.
+    let rows = Builder::new(&[3, 4, 5])
+        .ints("shape", &[-1, 4])
+        .node("Reshape", &["x", "shape"], &["positions"], &[])
+        .ints("from", &[0])
+        .ints("to", &[10])
+        .node("Slice", &["positions", "from", "to"], &["some"], &[])
+        .weight("v", &[4, 5])
+        .node("MatMul", &["some", "v"], &["y"], &[]);
+    assert_eq!(multiplicities(&rows), [10]);
+}
+
+#[test]
+fn the_batch_is_that_of_the_inputs_that_a_layer_depends_on() {
+    let two = |lengths: &[i64]| {
+        let mut b = Builder::new(&[]);
+        b.inputs = vec![fixed("lengths", lengths), fixed("x", &[2, 6, 4])];
+        b.weight("v", &[4, 5])
+    };
+    let apart = two(&[7])
+        .node(
+            "Transpose",
+            &["x"],
+            &["t"],
+            &[A::Ints("perm", vec![1, 0, 2])],
+        )
+        .node("MatMul", &["t", "v"], &["y"], &[]);
+    assert_eq!(multiplicities(&apart), [6]);
+    let mixed = |lengths: &[i64]| {
+        two(lengths)
+            .node("Add", &["x", "lengths"], &["sum"], &[])
+            .node("MatMul", &["sum", "v"], &["y"], &[])
+    };
+    assert_eq!(multiplicities(&mixed(&[2, 1, 4])), [6]);
+    assert_eq!(multiplicities(&mixed(&[1])), [6]);
+    assert_eq!(multiplicities(&mixed(&[])), [6]);
+    // Four features of one input are no samples of the other.
+    assert_eq!(multiplicities(&mixed(&[4])), [12]);
+}

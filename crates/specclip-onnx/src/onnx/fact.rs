@@ -8,6 +8,38 @@ use crate::value::Value;
 /// The dimensions of a value; `None` for a dimension that depends on data.
 pub(crate) type Dims = Vec<Option<usize>>;
 
+/// How many samples a value holds the results of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Batch {
+    /// It depends on no input, or on the inputs' shapes alone.
+    None,
+    /// The length of the first axis of the inputs that it depends on.
+    Of(usize),
+    /// Those inputs disagree.
+    Unknown,
+}
+
+impl Batch {
+    /// The batch of a value that depends on two others.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            // A single sample is broadcast to many.
+            (Self::None, b) | (b, Self::None | Self::Of(1)) | (Self::Of(1), b) => b,
+            (Self::Of(a), Self::Of(b)) if a == b => Self::Of(a),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// How many times an operator that is applied to `total` positions of a whole batch is applied to one sample;
+    /// where the batch is unknown or `total` is no multiple of it, `total` itself.
+    pub(crate) fn per_sample(self, total: usize) -> usize {
+        match self {
+            Self::Of(n) if n > 0 && total.is_multiple_of(n) => total / n,
+            _ => total,
+        }
+    }
+}
+
 /// What is known about one value of the graph.
 #[derive(Debug, Clone)]
 pub(crate) struct Fact {
@@ -22,6 +54,8 @@ pub(crate) struct Fact {
     pub independent: bool,
     /// The operator that made a constant of integers with a scale, if the value comes from one.
     pub quantised: Option<Arc<str>>,
+    /// The size of the batch that the value belongs to.
+    pub batch: Batch,
 }
 
 impl Fact {
@@ -33,6 +67,7 @@ impl Fact {
             constant: None,
             independent: false,
             quantised: None,
+            batch: Batch::None,
         }
     }
 
@@ -49,6 +84,7 @@ impl Fact {
             constant: None,
             independent: false,
             quantised: None,
+            batch: Batch::None,
         }
     }
 

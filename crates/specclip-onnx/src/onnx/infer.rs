@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::fact::Fact;
+use super::fact::{Batch, Fact};
 use super::graph::{Graph, captured_names};
 use super::initialiser::{self, Origin};
 use super::inputs::{self, Inputs};
@@ -58,6 +58,33 @@ fn is_random(node: &NodeProto) -> bool {
         || node.bodies().any(|body| body.node.iter().any(is_random))
 }
 
+/// The batch of what `call` computes from values of the batches `inputs`.
+fn batch(call: &Call, inputs: impl Iterator<Item = Batch>) -> Batch {
+    let batch = inputs.fold(Batch::None, Batch::and);
+    // The first axis of an image is its batch by definition, which shows when the first axis of an input was not.
+    let first = match call.node.op_type.as_str() {
+        "AveragePool"
+        | "BatchNormalization"
+        | "Conv"
+        | "ConvTranspose"
+        | "GlobalAveragePool"
+        | "GlobalMaxPool"
+        | "InstanceNormalization"
+        | "MaxPool"
+            if call.node.is_standard() =>
+        {
+            let dims = call.optional(0).and_then(|f| f.dims.as_ref().ok());
+            dims.and_then(|d| d.first().copied().flatten())
+        }
+        _ => None,
+    };
+    match (batch, first) {
+        (Batch::Of(n), Some(first)) if n > 0 && first.is_multiple_of(n) => batch,
+        (Batch::Of(_) | Batch::Unknown, Some(first)) => Batch::Of(first),
+        _ => batch,
+    }
+}
+
 /// Infers everything about the values of `graph`.
 pub(crate) fn run(graph: &mut Graph, inputs: &Inputs, origin: &Origin) -> Analysis {
     let mut state = State {
@@ -95,7 +122,9 @@ impl State<'_> {
             facts.insert(input.name.clone(), Fact::unknown(reason));
         }
         for (name, shape) in &self.inputs.shapes {
-            facts.insert(name.clone(), Fact::fixed(shape));
+            let mut fact = Fact::fixed(shape);
+            fact.batch = shape.first().map_or(Batch::None, |&n| Batch::Of(n));
+            facts.insert(name.clone(), fact);
         }
         let mut tensors: Vec<Arc<Tensor>> = self.graph.tensors.values().cloned().collect();
         // The smallest first: shapes and axes are small.
@@ -174,8 +203,9 @@ impl State<'_> {
                 (Vec::new(), Some(hidden.unwrap_or_else(|| own().into())))
             }
         };
-        let mut read = call.inputs.iter().flatten().chain(&captured);
-        let independent = !is_random(node) && read.all(|f| f.independent);
+        let read = || call.inputs.iter().flatten().chain(&captured);
+        let independent = !is_random(node) && read().all(|f| f.independent);
+        let batch = batch(&call, read().map(|f| f.batch));
         facts.truncate(node.output.len());
         let reason =
             reason.unwrap_or_else(|| "its operator has outputs that are not followed".into());
@@ -189,6 +219,11 @@ impl State<'_> {
                     fact.constant = None;
                 }
                 self.refine(name, &mut fact);
+                // Shapes that are computed belong to no sample.
+                fact.batch = match fact.value {
+                    Some(_) => Batch::None,
+                    None => batch,
+                };
                 self.analysis.facts.insert(name.clone(), fact);
             }
         }

@@ -47,11 +47,7 @@ pub(crate) fn load(bytes: Bytes, path: Option<&Path>, options: &Options) -> Resu
     let mut graph = Graph::new(proto, &origin)?;
     let inputs = inputs::resolve(&graph.inputs, &options.inputs)?;
     let analysis = infer::run(&mut graph, &inputs, &origin);
-    let batch = inputs
-        .shapes
-        .first()
-        .and_then(|(_, shape)| shape.first().copied());
-    let network = Network::new(&analysis, &graph.outputs, batch.unwrap_or(1));
+    let network = Network::new(&analysis, &graph.outputs);
     let (layers, skipped) = layers::extract(&network);
     Ok(Model {
         layers,

@@ -14,12 +14,10 @@ pub(crate) struct Network<'a> {
     readers: HashMap<&'a str, Vec<usize>>,
     /// Values that something besides an ordinary node reads: outputs, and bodies of control flow.
     kept: HashSet<&'a str>,
-    /// The batch size of the model's first input.
-    pub batch: usize,
 }
 
 impl<'a> Network<'a> {
-    pub(crate) fn new(analysis: &'a Analysis, outputs: &'a HashSet<String>, batch: usize) -> Self {
+    pub(crate) fn new(analysis: &'a Analysis, outputs: &'a HashSet<String>) -> Self {
         let mut producers = HashMap::new();
         let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut captured = Vec::new();
@@ -36,7 +34,6 @@ impl<'a> Network<'a> {
             producers,
             readers,
             kept,
-            batch,
         }
     }
 

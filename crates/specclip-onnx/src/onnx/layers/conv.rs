@@ -86,7 +86,7 @@ pub(super) fn conv(network: &Network, node: &NodeProto) -> Result<Draft, String>
         kind: LayerKind::Conv(spatial.len()),
         input_shape: with_channels(channels, &spatial),
         output_shape: with_channels(weight.dims[0], &output),
-        multiplicity: per_sample(network, input.dims()?[0]),
+        multiplicity: per_sample(network, node, input.dims()?[0]),
         weight: WeightRef::new(&weight),
         spec: Spec::Conv {
             weight,
@@ -146,7 +146,7 @@ pub(super) fn conv_transpose(network: &Network, node: &NodeProto) -> Result<Draf
         kind: LayerKind::ConvTranspose(spatial.len()),
         input_shape: with_channels(channels, &spatial),
         output_shape: with_channels(outputs, &geometry.output),
-        multiplicity: per_sample(network, input.dims()?[0]),
+        multiplicity: per_sample(network, node, input.dims()?[0]),
         weight: WeightRef::new(&weight),
         spec: Spec::ConvTranspose { weight, params },
         absorbed: Vec::new(),

@@ -80,7 +80,7 @@ fn as_matrix(weight: &Arc<Constant>, side: Side) -> Result<Arc<Constant>, String
 }
 
 /// The rows (left operand) or columns (right operand) that a matrix is applied to.
-fn positions(network: &Network, x: &Fact, weight: Side) -> usize {
+fn positions(network: &Network, node: &NodeProto, x: &Fact, weight: Side) -> usize {
     let Ok(dims) = x.dims() else {
         return 1;
     };
@@ -88,13 +88,13 @@ fn positions(network: &Network, x: &Fact, weight: Side) -> usize {
         return 1;
     };
     match weight {
-        Side::Right => per_sample(network, count(&dims[..last])),
+        Side::Right => per_sample(network, node, count(&dims[..last])),
         // x is a stack of matrices whose columns are the positions.
         Side::Left if last == 0 => 1,
         Side::Left => {
             let mut others = dims.clone();
             others.remove(last - 1);
-            per_sample(network, count(&others))
+            per_sample(network, node, count(&others))
         }
     }
 }
@@ -131,7 +131,7 @@ pub(super) fn matmul(network: &Network, node: &NodeProto) -> Finding {
             Side::Left => stored,
         };
         check_length(x, if side == Side::Right { 1 } else { 2 }, matrix.dims[1])?;
-        draft(matrix, 1.0, positions(network, x, side), &root)
+        draft(matrix, 1.0, positions(network, node, x, side), &root)
     };
     make().into()
 }
@@ -168,7 +168,7 @@ pub(super) fn gemm(network: &Network, node: &NodeProto) -> Finding {
             _ => None,
         });
         let alpha = node.float("alpha").unwrap_or(1.0);
-        draft(matrix, alpha, per_sample(network, positions), &root)
+        draft(matrix, alpha, per_sample(network, node, positions), &root)
     };
     make().into()
 }
@@ -227,7 +227,7 @@ pub(super) fn einsum(network: &Network, node: &NodeProto) -> Finding {
             .filter(|c| !summed.contains(c))
             .map(|c| sizes.get(c).copied().flatten())
             .collect();
-        draft(matrix, 1.0, per_sample(network, count(&rest)), &root)
+        draft(matrix, 1.0, per_sample(network, node, count(&rest)), &root)
     };
     make().into()
 }

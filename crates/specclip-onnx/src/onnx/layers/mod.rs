@@ -9,7 +9,7 @@ mod unsupported;
 
 use std::collections::HashSet;
 
-use super::fact::Fact;
+use super::fact::{Batch, Fact};
 use super::network::Network;
 use super::proto::{GraphProto, NodeProto};
 use crate::input::element_count;
@@ -232,12 +232,10 @@ fn weight(
     Ok(constant.clone())
 }
 
-/// How many times a batch of `total` copies applies an operator to one sample.
-fn per_sample(network: &Network, total: Option<usize>) -> usize {
-    match total {
-        Some(n) if network.batch > 0 && n > 0 && n.is_multiple_of(network.batch) => {
-            n / network.batch
-        }
-        _ => 1,
-    }
+/// How many times an operator that is applied to `total` positions of a batch is applied to one sample of the node's
+/// output; 1 where `total` is unknown.
+fn per_sample(network: &Network, node: &NodeProto, total: Option<usize>) -> usize {
+    let output = node.output.first().and_then(|o| network.fact(o));
+    let batch = output.map_or(Batch::Unknown, |f| f.batch);
+    total.map_or(1, |n| batch.per_sample(n).max(1))
 }

@@ -39,7 +39,7 @@ fn inference(network: &Network, node: &NodeProto) -> Result<Draft, String> {
         kind: LayerKind::BatchNorm,
         input_shape: shape.clone(),
         output_shape: shape,
-        multiplicity: per_sample(network, dims[0]),
+        multiplicity: per_sample(network, node, dims[0]),
         weight: WeightRef::new(&gamma),
         spec: Spec::BatchNorm {
             gamma,

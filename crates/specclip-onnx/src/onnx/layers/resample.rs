@@ -26,6 +26,7 @@ fn sample(fact: &Fact) -> Result<Vec<usize>, String> {
 
 fn draft(
     network: &Network,
+    node: &NodeProto,
     input: &Fact,
     kind: LayerKind,
     shape: Vec<usize>,
@@ -36,7 +37,7 @@ fn draft(
         kind,
         input_shape: shape,
         output_shape,
-        multiplicity: per_sample(network, input.dims()?.first().copied().flatten()),
+        multiplicity: per_sample(network, node, input.dims()?.first().copied().flatten()),
         weight: None,
         spec,
         absorbed: Vec::new(),
@@ -60,6 +61,7 @@ pub(super) fn average_pool(network: &Network, node: &NodeProto) -> Result<Draft,
     params.count_include_pad = node.flag("count_include_pad");
     draft(
         network,
+        node,
         input,
         LayerKind::AvgPool,
         shape,
@@ -75,7 +77,15 @@ pub(super) fn global_average_pool(network: &Network, node: &NodeProto) -> Result
     let mut output = vec![1; shape.len()];
     output[0] = shape[0];
     let spec = Spec::AvgPool(PoolParams::new(spatial));
-    draft(network, input, LayerKind::AvgPool, shape, output, spec)
+    draft(
+        network,
+        node,
+        input,
+        LayerKind::AvgPool,
+        shape,
+        output,
+        spec,
+    )
 }
 
 /// A mean over all spatial axes of images is global average pooling. Means over other axes belong to normalisations,
@@ -124,6 +134,7 @@ pub(super) fn resize(network: &Network, node: &NodeProto) -> Result<Draft, Strin
     }
     draft(
         network,
+        node,
         input,
         LayerKind::Resize,
         shape,
@@ -215,11 +226,19 @@ fn padded(network: &Network, node: &NodeProto, amounts: &[(i64, i64)]) -> Result
         .map(|(n, (begin, end))| n.checked_add(*begin)?.checked_add(*end))
         .collect::<Option<Vec<usize>>>()
         .ok_or("its padding is too large")?;
-    draft_pad(network, input, shape, output, Padding { amounts, mode })
+    draft_pad(
+        network,
+        node,
+        input,
+        shape,
+        output,
+        Padding { amounts, mode },
+    )
 }
 
 fn draft_pad(
     network: &Network,
+    node: &NodeProto,
     input: &Fact,
     shape: Vec<usize>,
     output: Vec<usize>,
@@ -237,5 +256,5 @@ fn draft_pad(
         shape: inner,
         padding,
     };
-    draft(network, input, LayerKind::Pad, shape, output, spec)
+    draft(network, node, input, LayerKind::Pad, shape, output, spec)
 }
