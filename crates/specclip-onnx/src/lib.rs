@@ -33,6 +33,7 @@
 //! # Ok::<(), specclip_onnx::Error>(())
 //! ```
 
+mod bounds;
 mod constant;
 mod description;
 mod error;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use specclip::operator::{ConvParams, ConvTransposeParams, PaddingMode};
 
+use crate::bounds;
 use crate::constant::Constant;
-use crate::input::element_count;
 use crate::model::{Layer, LayerKind, WeightRef};
 use crate::onnx::{Window, extent};
 use crate::spec::Spec;
@@ -198,11 +198,7 @@ impl Entry {
             Self::Linear(e) => e.shape(weight)?,
             Self::BatchNorm(e) => e.shape(weight, tensors.get(1).unwrap_or(weight))?,
         };
-        for shape in [&input_shape, &output_shape] {
-            if element_count(shape).is_none_or(|n| n == 0) {
-                return Err(format!("the shape {shape:?} is empty or too large"));
-            }
-        }
+        bounds::check(&spec, &input_shape, &output_shape)?;
         Ok(Layer {
             name,
             kind,
@@ -282,6 +278,14 @@ impl ConvEntry {
             padding: params.padding.clone(),
             dilation: params.dilation.clone(),
         };
+        let padded: Vec<usize> = spatial
+            .iter()
+            .zip(&window.padding)
+            .map(|(n, (begin, end))| n.saturating_add(*begin).saturating_add(*end))
+            .collect();
+        let window = window.within(&padded);
+        params.stride.clone_from(&window.stride);
+        params.dilation.clone_from(&window.dilation);
         let output = with_channels(weight.dims[0], window.output(spatial, false)?);
         let spec = Spec::Conv {
             weight: weight.clone(),
@@ -325,6 +329,11 @@ impl ConvTransposeEntry {
         };
         let sizes: Option<Vec<usize>> = (0..axes).map(size).collect();
         let sizes = sizes.ok_or("its padding leaves no output, or the output is too large")?;
+        for (a, stride) in params.stride.iter_mut().enumerate() {
+            // With a single input there is no second one that a longer stride could move.
+            let (begin, end) = params.padding[a];
+            *stride = (*stride).min(sizes[a].saturating_add(begin).saturating_add(end).max(1));
+        }
         let outputs = weight.dims[1]
             .checked_mul(params.groups)
             .ok_or("it has too many groups")?;

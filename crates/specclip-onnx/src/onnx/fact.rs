@@ -8,6 +8,19 @@ use crate::value::Value;
 /// The dimensions of a value; `None` for a dimension that depends on data.
 pub(crate) type Dims = Vec<Option<usize>>;
 
+/// Arrays of more axes than this are not followed: their dimensions are copied to every value behind them.
+pub(crate) const MOST_AXES: usize = 64;
+
+/// Refuses a list of `n` axes that is too long.
+pub(crate) fn few_axes(n: usize) -> Result<(), String> {
+    if n > MOST_AXES {
+        return Err(format!(
+            "arrays of {n} axes are not followed, only of up to {MOST_AXES}"
+        ));
+    }
+    Ok(())
+}
+
 /// How many samples a value holds the results of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batch {
@@ -105,6 +118,17 @@ impl Fact {
         fact.constant = Some(constant);
         fact.independent = true;
         fact
+    }
+
+    /// The fact, without its dimensions if they are too many.
+    pub(crate) fn bounded(self) -> Self {
+        match self.dims.as_ref().map_or(Ok(()), |d| few_axes(d.len())) {
+            Ok(()) => self,
+            Err(reason) => Self {
+                independent: self.independent,
+                ..Self::unknown(reason)
+            },
+        }
     }
 
     /// The dimensions, if their number is known.

@@ -16,6 +16,8 @@ use crate::tensor::Tensor;
 const DEEPEST: usize = 16;
 /// Small arrays are followed until there are this many elements of them in all.
 const MOST_ELEMENTS: usize = 1 << 22;
+/// Messages quote this much of a name or a list.
+const MOST_LETTERS: usize = 240;
 
 /// The nodes that run, and what is known about their values.
 #[derive(Debug)]
@@ -56,6 +58,12 @@ fn is_random(node: &NodeProto) -> bool {
     node.op_type.starts_with("Random")
         || matches!(node.op_type.as_str(), "Bernoulli" | "Multinomial")
         || node.bodies().any(|body| body.node.iter().any(is_random))
+}
+
+/// The start of a text of any length, for messages that are kept for every node.
+pub(crate) fn shortened(text: &str) -> &str {
+    let end = text.char_indices().nth(MOST_LETTERS).map(|(i, _)| i);
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// The batch of what `call` computes from values of the batches `inputs`.
@@ -124,7 +132,7 @@ impl State<'_> {
         for (name, shape) in &self.inputs.shapes {
             let mut fact = Fact::fixed(shape);
             fact.batch = shape.first().map_or(Batch::None, |&n| Batch::Of(n));
-            facts.insert(name.clone(), fact);
+            facts.insert(name.clone(), fact.bounded());
         }
         let mut tensors: Vec<Arc<Tensor>> = self.graph.tensors.values().cloned().collect();
         // The smallest first: shapes and axes are small.
@@ -138,7 +146,9 @@ impl State<'_> {
             fact.value = initialiser::small_value(tensor).map(Arc::new);
         }
         self.followed += fact.value.as_ref().map_or(0, |v| v.data.len());
-        self.analysis.facts.insert(tensor.name.clone(), fact);
+        self.analysis
+            .facts
+            .insert(tensor.name.clone(), fact.bounded());
     }
 
     fn visit(&mut self, node: NodeProto, depth: usize) {
@@ -199,7 +209,14 @@ impl State<'_> {
             Ok(facts) => (facts, None),
             // What hides an input is the better explanation.
             Err(problem) => {
-                let own = || format!("node \"{}\" ({}): {problem}", node.label(), node.op());
+                let own = || {
+                    let (label, op) = (shortened(node.label()), node.op());
+                    format!(
+                        "node \"{label}\" ({}): {}",
+                        shortened(&op),
+                        shortened(&problem)
+                    )
+                };
                 (Vec::new(), Some(hidden.unwrap_or_else(|| own().into())))
             }
         };
@@ -224,7 +241,7 @@ impl State<'_> {
                     Some(_) => Batch::None,
                     None => batch,
                 };
-                self.analysis.facts.insert(name.clone(), fact);
+                self.analysis.facts.insert(name.clone(), fact.bounded());
             }
         }
     }

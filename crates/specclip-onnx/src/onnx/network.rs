@@ -1,5 +1,6 @@
 //! Who computes and who reads each value.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use super::fact::Fact;
@@ -7,11 +8,16 @@ use super::graph::captured_names;
 use super::infer::Analysis;
 use super::proto::NodeProto;
 
+/// A thousand paddings of large images.
+const MOST_SAMPLES: usize = 1 << 27;
+
 /// The analysed graph with its connections.
 pub(crate) struct Network<'a> {
     pub analysis: &'a Analysis,
     producers: HashMap<&'a str, usize>,
     readers: HashMap<&'a str, Vec<usize>>,
+    /// Samples that the search for padding may still look at; one padding may be in front of many convolutions.
+    pub samples: Cell<usize>,
     /// Values that something besides an ordinary node reads: outputs, and bodies of control flow.
     kept: HashSet<&'a str>,
 }
@@ -33,6 +39,7 @@ impl<'a> Network<'a> {
             analysis,
             producers,
             readers,
+            samples: Cell::new(MOST_SAMPLES),
             kept,
         }
     }

@@ -122,6 +122,7 @@ impl Trace<'_, '_> {
         if value == self.source {
             let dims = self.network.fact(value)?.known_dims().ok()?;
             dims.iter().all(|&n| n <= LONGEST).then_some(())?;
+            self.charge(dims.iter().sum())?;
             return Some(dims.iter().map(|&n| (0..n as i64).collect()).collect());
         }
         let (index, node) = self.network.producer(value)?;
@@ -153,7 +154,17 @@ impl Trace<'_, '_> {
             }
         };
         self.nodes.push(index);
-        maps.iter().all(|m| m.len() <= LONGEST).then_some(maps)
+        maps.iter().all(|m| m.len() <= LONGEST).then_some(())?;
+        self.charge(maps.iter().map(Vec::len).sum())?;
+        Some(maps)
+    }
+
+    /// `None` when so many samples are more than are looked at in one model.
+    fn charge(&self, samples: usize) -> Option<()> {
+        let left = self.network.samples.get();
+        // Nothing is left for later either, or each would start and stop again.
+        self.network.samples.set(left.saturating_sub(samples));
+        (samples <= left).then_some(())
     }
 }
 

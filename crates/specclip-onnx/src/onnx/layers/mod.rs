@@ -12,12 +12,9 @@ use std::collections::HashSet;
 use super::fact::{Batch, Fact};
 use super::network::Network;
 use super::proto::{GraphProto, NodeProto};
-use crate::input::element_count;
+use crate::bounds;
 use crate::model::{Layer, LayerKind, Skipped, WeightRef};
 use crate::spec::Spec;
-
-/// Layers with more inputs or outputs than this are left out: one vector would fill gigabytes.
-const LARGEST: usize = 1 << 30;
 
 /// A layer without its name.
 struct Draft {
@@ -167,22 +164,14 @@ fn examine(network: &Network, node: &NodeProto) -> Finding {
         _ => Finding::Nothing,
     };
     match finding {
-        Finding::Layer(draft) if !affordable(&draft) => Finding::Skip(format!(
-            "its input {:?} or output {:?} has more than {LARGEST} elements",
-            draft.input_shape, draft.output_shape
-        )),
-        Finding::Layer(draft)
-            if draft.input_shape.contains(&0) || draft.output_shape.contains(&0) =>
-        {
-            Finding::Skip("its input or output is empty".to_owned())
+        Finding::Layer(draft) => {
+            match bounds::check(&draft.spec, &draft.input_shape, &draft.output_shape) {
+                Ok(()) => Finding::Layer(draft),
+                Err(reason) => Finding::Skip(reason),
+            }
         }
         other => other,
     }
-}
-
-fn affordable(draft: &Draft) -> bool {
-    let fits = |shape: &[usize]| element_count(shape).is_some_and(|n| n <= LARGEST);
-    fits(&draft.input_shape) && fits(&draft.output_shape)
 }
 
 /// Reports what is linear in a body that may run any number of times.

@@ -67,11 +67,7 @@ fn relabelled(input: &Fact, dims: Dims) -> Fact {
 fn reshape(call: &Call) -> Inferred {
     let input = call.input(0)?;
     let target = match call.optional(1) {
-        Some(fact) => fact
-            .value
-            .as_ref()
-            .ok_or("the shape that it reshapes to depends on the data")?
-            .to_ints(),
+        Some(_) => call.shape(1, "the shape that it reshapes to depends on the data")?,
         None => call
             .node
             .ints("shape")
@@ -209,13 +205,8 @@ fn transpose(call: &Call) -> Inferred {
 
 fn expand(call: &Call) -> Inferred {
     let input = call.input(0)?;
-    let target = call
-        .input(1)?
-        .value
-        .as_ref()
-        .ok_or("its shape depends on the data")?;
-    let target: Dims = target
-        .to_ints()
+    let target: Dims = call
+        .shape(1, "its shape depends on the data")?
         .into_iter()
         .map(|n| n.and_then(|n| usize::try_from(n).ok()))
         .collect();

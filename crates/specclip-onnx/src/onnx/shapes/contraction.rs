@@ -71,6 +71,9 @@ fn packed(call: &Call) -> Inferred {
     Ok(vec![Fact::shaped(out)])
 }
 
+/// There are 52 letters, and each operand has few.
+const LONGEST_EQUATION: usize = 1 << 10;
+
 /// An Einstein summation of two arrays, without ellipsis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Equation {
@@ -81,6 +84,9 @@ pub(crate) struct Equation {
 impl Equation {
     /// Reads `bij,jk->bik`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > LONGEST_EQUATION {
+            return Err("its equation is too long".to_owned());
+        }
         let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         let refuse = || format!("the equation \"{text}\" is not understood");
         let (left, right) = match compact.split_once("->") {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Call, Inferred};
 use crate::constant::Constant;
-use crate::onnx::fact::{Dims, Fact, axis_index};
+use crate::onnx::fact::{Dims, Fact, axis_index, few_axes};
 use crate::strided::{self, Range};
 use crate::value::{Kind, LARGEST, Value, fits};
 
@@ -36,7 +36,10 @@ pub(crate) fn slice_ranges(call: &Call) -> Result<Vec<Option<Range>>, String> {
     let list = |input: usize, name: &str| -> Result<Option<Vec<Option<i64>>>, String> {
         match call.optional(input) {
             Some(fact) => match &fact.value {
-                Some(value) => Ok(Some(value.to_ints())),
+                Some(value) => {
+                    few_axes(value.data.len())?;
+                    Ok(Some(value.to_ints()))
+                }
                 None => match fact.known_dims()?.as_slice() {
                     [n] if *n <= dims.len() => Ok(Some(vec![None; *n])),
                     _ => Err(format!("its {name} depend on the data")),
@@ -291,13 +294,8 @@ fn gather_nd(call: &Call) -> Inferred {
 }
 
 fn constant_of_shape(call: &Call) -> Inferred {
-    let shape = call
-        .input(0)?
-        .value
-        .as_ref()
-        .ok_or("its shape depends on the data")?;
-    let dims: Dims = shape
-        .to_ints()
+    let dims: Dims = call
+        .shape(0, "its shape depends on the data")?
         .into_iter()
         .map(|n| {
             n.map(|n| usize::try_from(n).map_err(|_| format!("it has a dimension {n}")))

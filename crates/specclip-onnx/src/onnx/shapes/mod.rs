@@ -18,8 +18,11 @@ pub(crate) use contraction::Equation;
 pub(crate) use indexing::slice_ranges;
 pub(crate) use reduction::reduced_axes;
 
-use super::fact::{Dims, Fact};
+use super::fact::{Dims, Fact, few_axes};
 use super::proto::NodeProto;
+
+/// Lists of axes, sizes and pads are no longer than this; one list may be read by many nodes.
+const MOST_INTS: usize = 1 << 10;
 
 /// A node with the facts about its inputs.
 pub(crate) struct Call<'a> {
@@ -51,17 +54,33 @@ impl<'a> Call<'a> {
 
     /// The integers of input `i`, all known.
     pub(crate) fn ints(&self, i: usize) -> Result<Vec<i64>, String> {
-        self.input(i)?
-            .ints()
+        let fact = self.input(i)?;
+        if fact
+            .value
+            .as_ref()
+            .is_some_and(|v| v.data.len() > MOST_INTS)
+        {
+            return Err(format!("its input {i} has more than {MOST_INTS} numbers"));
+        }
+        fact.ints()
             .ok_or_else(|| format!("its input {i} depends on the data"))
     }
 
     /// Axes from input `i`, or from the attribute `axes` that older operator sets use.
     pub(crate) fn axes(&self, i: usize) -> Result<Option<Vec<i64>>, String> {
-        match self.optional(i) {
-            Some(_) => self.ints(i).map(Some),
-            None => Ok(self.node.ints("axes").map(<[i64]>::to_vec)),
-        }
+        let axes = match self.optional(i) {
+            Some(_) => Some(self.ints(i)?),
+            None => self.node.ints("axes").map(<[i64]>::to_vec),
+        };
+        few_axes(axes.as_ref().map_or(0, Vec::len))?;
+        Ok(axes)
+    }
+
+    /// The dimensions that input `i` holds as numbers; `missing` is the error when it does not.
+    pub(crate) fn shape(&self, i: usize, missing: &str) -> Result<Vec<Option<i64>>, String> {
+        let value = self.input(i)?.value.as_ref().ok_or(missing)?;
+        few_axes(value.data.len())?;
+        Ok(value.to_ints())
     }
 }
 

@@ -108,15 +108,33 @@ pub(crate) fn window(
             })
             .collect::<Result<_, String>>()?,
     };
-    Ok(Window {
+    let window = Window {
         kernel: kernel.to_vec(),
         stride,
         padding,
         dilation,
-    })
+    };
+    let padded: Vec<usize> = (0..axes)
+        .map(|a| {
+            let (begin, end) = window.padding[a];
+            spatial[a].saturating_add(begin).saturating_add(end)
+        })
+        .collect();
+    Ok(window.within(&padded))
 }
 
 impl Window {
+    /// The window with strides and dilations no longer than the axes that it slides over. It does the same: there is no
+    /// second position, or no second tap, that the difference could move.
+    pub(crate) fn within(mut self, lengths: &[usize]) -> Self {
+        for list in [&mut self.stride, &mut self.dilation] {
+            for (step, &length) in list.iter_mut().zip(lengths) {
+                *step = (*step).min(length.max(1));
+            }
+        }
+        self
+    }
+
     /// The output's spatial dimensions. With `ceil` a last, partial window counts if it starts inside the input or
     /// the padding before it, as PyTorch and ONNX Runtime have it.
     pub(crate) fn output(&self, spatial: &[usize], ceil: bool) -> Result<Vec<usize>, String> {
@@ -183,6 +201,7 @@ pub(crate) fn transposed_window(
         padding = vec![(0, 0); axes];
     }
     let mut output = Vec::with_capacity(axes);
+    let mut lengths = Vec::with_capacity(axes);
     for a in 0..axes {
         let span = extent(kernel[a], dilation[a])?;
         let full = spatial[a]
@@ -191,6 +210,7 @@ pub(crate) fn transposed_window(
             .and_then(|n| n.checked_add(span))
             .and_then(|n| n.checked_add(output_padding[a]))
             .ok_or("its output would be too large")?;
+        lengths.push(full);
         if let Some(wanted) = &wanted {
             padding[a] = halves(full.saturating_sub(wanted[a]), auto);
             // An output larger than what the kernel reaches ends in samples that only the bias reaches.
@@ -204,13 +224,14 @@ pub(crate) fn transposed_window(
                 .push(left.ok_or_else(|| format!("its padding leaves nothing of {full} samples"))?);
         }
     }
+    let window = Window {
+        kernel: kernel.to_vec(),
+        stride,
+        padding,
+        dilation,
+    };
     Ok(TransposedWindow {
-        window: Window {
-            kernel: kernel.to_vec(),
-            stride,
-            padding,
-            dilation,
-        },
+        window: window.within(&lengths),
         output_padding,
         output,
     })
