@@ -47,9 +47,28 @@ pub(crate) fn check(spec: &Spec, input: &[usize], output: &[usize]) -> Result<()
             let full = grown(output, &params.padding)?;
             lengths(&full)?;
             elements(&full)?;
+            let steps = params.stride.iter().zip(&params.dilation);
+            for (&more, (&stride, &dilation)) in params.output_padding.iter().zip(steps) {
+                if more > 0 && more >= stride.max(dilation) {
+                    return Err(format!(
+                        "its output ends in {more} samples that its kernel does not reach, as many as its stride \
+                         of {stride} or more"
+                    ));
+                }
+            }
             windows(&weight.dims, &params.stride, input)
         }
         Spec::AvgPool(params) => {
+            let extents = params.kernel.iter().zip(&params.dilation);
+            let empty = |((k, d), (begin, end)): ((&usize, &usize), &(usize, usize))| {
+                let extent = (k - 1).saturating_mul(*d).saturating_add(1);
+                (*begin).max(*end) >= extent
+            };
+            if params.kernel.contains(&0) || extents.zip(&params.padding).any(empty) {
+                return Err(
+                    "its padding is as wide as its windows, so that they may be empty".to_owned(),
+                );
+            }
             lengths(&grown(input, &params.padding)?)?;
             between(input, output)?;
             let sizes = params.kernel.iter().zip(&output[1..]);

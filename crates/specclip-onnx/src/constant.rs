@@ -202,10 +202,57 @@ impl Constant {
         }
     }
 
-    /// The elements in row-major order. NaN and infinities in the file are refused in the name of `layer`.
+    /// The elements in row-major order. NaN and infinities, in the file or made of its numbers, are refused in the name
+    /// of `layer`.
     pub(crate) fn values<T: Real>(&self, layer: &str) -> Result<Vec<T>, Error> {
+        let values = self.compute::<T>(layer)?;
+        match values.iter().position(|x| !x.is_finite()) {
+            None => Ok(values),
+            Some(index) => {
+                let problem =
+                    "is what the model computes; only finite weights have singular values";
+                let value = values[index].to_f64();
+                Err(self.overflow(layer, index, value, problem.to_owned()))
+            }
+        }
+    }
+
+    /// The refusal of one element.
+    pub(crate) fn overflow(&self, layer: &str, index: usize, value: f64, problem: String) -> Error {
+        Error::Overflow {
+            layer: layer.to_owned(),
+            tensor: self.root().map_or_else(String::new, |t| t.name.clone()),
+            index,
+            value,
+            problem,
+        }
+    }
+
+    fn stored<T: Real>(&self, tensor: &Tensor, layer: &str) -> Result<Vec<T>, Error> {
+        let values = tensor.decode(T::from_f64)?;
+        let Some(index) = values.iter().position(|x| !x.is_finite()) else {
+            return Ok(values);
+        };
+        // What the file holds, which T may not hold.
+        let value = tensor
+            .decode(|x| x)?
+            .get(index)
+            .copied()
+            .unwrap_or(f64::NAN);
+        if value.is_finite() {
+            return Err(self.overflow(layer, index, value, does_not_fit::<T>()));
+        }
+        Err(Error::NonFinite {
+            layer: layer.to_owned(),
+            tensor: tensor.name.clone(),
+            index,
+            value,
+        })
+    }
+
+    fn compute<T: Real>(&self, layer: &str) -> Result<Vec<T>, Error> {
         Ok(match &self.source {
-            Source::Tensor(tensor) => finite_elements(tensor, layer)?,
+            Source::Tensor(tensor) => self.stored(tensor, layer)?,
             Source::Value(value) => value
                 .data
                 .iter()
@@ -232,15 +279,31 @@ impl Constant {
             }
             Source::Round(c, element) => {
                 let values = c.values::<T>(layer)?;
-                values.into_iter().map(|x| round(x, *element)).collect()
+                let rounded: Vec<T> = values.iter().map(|&x| round(x, *element)).collect();
+                if let Some(i) = rounded.iter().position(|x| !x.is_finite()) {
+                    let problem = format!(
+                        "does not fit {}, to which the model converts it; export it without that conversion",
+                        element.name()
+                    );
+                    return Err(self.overflow(layer, i, values[i].to_f64(), problem));
+                }
+                rounded
             }
             Source::Arithmetic(operation, a, b) => {
                 let a = broadcast_values(a, &self.dims, layer)?;
                 let b = broadcast_values(b, &self.dims, layer)?;
-                a.iter()
-                    .zip(&b)
-                    .map(|(x, y): (&T, &T)| T::from_f64(operation.apply(x.to_f64(), y.to_f64())))
-                    .collect()
+                let pairs = a.iter().zip(&b);
+                pairs
+                    .enumerate()
+                    .map(|(i, (x, y)): (usize, (&T, &T))| {
+                        let exact = operation.apply(x.to_f64(), y.to_f64());
+                        let fits = T::from_f64(exact);
+                        if exact.is_finite() && !fits.is_finite() {
+                            return Err(self.overflow(layer, i, exact, does_not_fit::<T>()));
+                        }
+                        Ok(fits)
+                    })
+                    .collect::<Result<_, _>>()?
             }
         })
     }
@@ -269,15 +332,13 @@ fn round<T: Real>(x: T, element: ElementType) -> T {
     })
 }
 
-fn finite_elements<T: Real>(tensor: &Tensor, layer: &str) -> Result<Vec<T>, Error> {
-    let values = tensor.decode(T::from_f64)?;
-    match values.iter().position(|x| !x.to_f64().is_finite()) {
-        None => Ok(values),
-        Some(index) => Err(Error::NonFinite {
-            layer: layer.to_owned(),
-            tensor: tensor.name.clone(),
-            index,
-            value: values[index].to_f64(),
-        }),
-    }
+/// What is wrong with a number that is infinite in `T`.
+pub(crate) fn does_not_fit<T>() -> String {
+    let precision = std::any::type_name::<T>();
+    let advice = if precision == "f32" {
+        "; try --precision f64"
+    } else {
+        ""
+    };
+    format!("does not fit {precision}{advice}")
 }

@@ -144,7 +144,9 @@ fn element(dtype: Dtype) -> ElementType {
         Dtype::U32 => ElementType::U32,
         Dtype::U64 => ElementType::U64,
         Dtype::BOOL => ElementType::Bool,
-        _ => ElementType::Other,
+        Dtype::F8_E4M3 => ElementType::Other("float8_e4m3"),
+        Dtype::F8_E5M2 => ElementType::Other("float8_e5m2"),
+        _ => ElementType::Other("a type that is not read"),
     }
 }
 

@@ -127,6 +127,23 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// A weight is finite in the file but not in the precision in which the layer is built, or in the one to which the
+    /// model converts it.
+    #[error(
+        "layer \"{layer}\": the value {value:e} at index {index} of its weight \"{tensor}\" {problem}"
+    )]
+    Overflow {
+        /// The layer.
+        layer: String,
+        /// The tensor in the file that the weight is, or is computed from.
+        tensor: String,
+        /// The flat, row-major index of the first such entry.
+        index: usize,
+        /// The value before it was rounded.
+        value: f64,
+        /// What it does not fit, and what to try.
+        problem: String,
+    },
     /// The library refused to build the layer's operator.
     #[error("layer \"{layer}\": {source}")]
     Operator {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use specclip::operator::{Compose, Conv, ConvTranspose, Dense, Diagonal, Separable};
 use specclip::{BoxedOperator, Real};
 
-use crate::constant::Constant;
+use crate::constant::{Constant, does_not_fit};
 use crate::model::{Layer, LayerKind, Model};
 use crate::spec::{Padding, Spec};
 use crate::{Error, input::shape_text};
@@ -85,9 +85,14 @@ impl Layer {
             Spec::Dense { weight, factor } => {
                 let mut values = weight.values::<T>(&self.name)?;
                 if *factor != 1.0 {
-                    values
-                        .iter_mut()
-                        .for_each(|w| *w = T::from_f64(w.to_f64() * factor));
+                    for (i, w) in values.iter_mut().enumerate() {
+                        let scaled = w.to_f64() * factor;
+                        *w = T::from_f64(scaled);
+                        if !w.is_finite() {
+                            let problem = does_not_fit::<T>();
+                            return Err(weight.overflow(&self.name, i, scaled, problem));
+                        }
+                    }
                 }
                 let [outputs, inputs] = weight.dims[..] else {
                     return Err(self.misshapen(weight, "a matrix"));

@@ -26,8 +26,9 @@ pub(crate) enum ElementType {
     U32,
     U64,
     Bool,
-    /// Strings, complex numbers, floats and integers of 8 bits and less: never a weight that can be analysed.
-    Other,
+    /// Strings, complex numbers, floats of 8 bits and numbers of fewer: never a weight that can be analysed. By its
+    /// name.
+    Other(&'static str),
 }
 
 impl ElementType {
@@ -47,7 +48,20 @@ impl ElementType {
             12 => Self::U32,
             13 => Self::U64,
             16 => Self::BF16,
-            _ => Self::Other,
+            8 => Self::Other("strings"),
+            14 => Self::Other("complex64"),
+            15 => Self::Other("complex128"),
+            17 => Self::Other("float8e4m3fn"),
+            18 => Self::Other("float8e4m3fnuz"),
+            19 => Self::Other("float8e5m2"),
+            20 => Self::Other("float8e5m2fnuz"),
+            21 => Self::Other("uint4"),
+            22 => Self::Other("int4"),
+            23 => Self::Other("float4e2m1"),
+            24 => Self::Other("float8e8m0"),
+            25 => Self::Other("uint2"),
+            26 => Self::Other("int2"),
+            _ => Self::Other("an element type that ONNX does not define"),
         }
     }
 
@@ -58,7 +72,7 @@ impl ElementType {
             Self::F16 | Self::BF16 | Self::I16 | Self::U16 => Some(2),
             Self::F32 | Self::I32 | Self::U32 => Some(4),
             Self::F64 | Self::I64 | Self::U64 => Some(8),
-            Self::Other => None,
+            Self::Other(_) => None,
         }
     }
 
@@ -82,7 +96,7 @@ impl ElementType {
             Self::U32 => "uint32",
             Self::U64 => "uint64",
             Self::Bool => "bool",
-            Self::Other => "a type without ordinary numbers",
+            Self::Other(name) => name,
         }
     }
 }
@@ -184,6 +198,6 @@ fn decode_bytes<T>(bytes: &[u8], element: ElementType, convert: impl Fn(f64) -> 
         ElementType::U16 => each(bytes, |b| convert(f64::from(u16::from_le_bytes(b)))),
         ElementType::U32 => each(bytes, |b| convert(f64::from(u32::from_le_bytes(b)))),
         ElementType::U64 => each(bytes, |b| convert(u64::from_le_bytes(b) as f64)),
-        ElementType::Other => Vec::new(),
+        ElementType::Other(_) => Vec::new(),
     }
 }

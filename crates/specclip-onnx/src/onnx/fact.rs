@@ -65,8 +65,8 @@ pub(crate) struct Fact {
     /// Whether the numbers follow from the file, even where it is not known how. A branch or loop follows from it only
     /// if every value that its bodies read from around them does.
     pub independent: bool,
-    /// The operator that made a constant of integers with a scale, if the value comes from one.
-    pub quantised: Option<Arc<str>>,
+    /// Why the numbers are not read although they follow from the file: quantised, sparse, of another element type.
+    pub unread: Option<Arc<str>>,
     /// The size of the batch that the value belongs to.
     pub batch: Batch,
 }
@@ -79,7 +79,7 @@ impl Fact {
             value: None,
             constant: None,
             independent: false,
-            quantised: None,
+            unread: None,
             batch: Batch::None,
         }
     }
@@ -96,7 +96,7 @@ impl Fact {
             value: None,
             constant: None,
             independent: false,
-            quantised: None,
+            unread: None,
             batch: Batch::None,
         }
     }
@@ -126,6 +126,7 @@ impl Fact {
             Ok(()) => self,
             Err(reason) => Self {
                 independent: self.independent,
+                unread: self.unread,
                 ..Self::unknown(reason)
             },
         }

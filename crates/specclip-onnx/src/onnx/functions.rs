@@ -169,7 +169,7 @@ mod size {
     pub(super) fn of_function(f: &FunctionProto) -> usize {
         let nodes: usize = f.node.iter().map(of_node).sum();
         let defaults: usize = f.attribute_proto.iter().map(of_attribute).sum();
-        let names: usize = f.input.iter().chain(&f.output).map(of_name).sum();
+        let names: usize = f.input.iter().chain(&f.output).map(|n| of_name(n)).sum();
         nodes + defaults + names
     }
 
@@ -181,7 +181,7 @@ mod size {
     pub(super) fn of_names(node: &NodeProto) -> usize {
         let names = node.input.iter().chain(&node.output);
         let names = names.chain([&node.name, &node.op_type, &node.domain]);
-        size_of::<NodeProto>() + names.map(of_name).sum::<usize>()
+        size_of::<NodeProto>() + names.map(|n| of_name(n)).sum::<usize>()
     }
 
     pub(super) fn of_attribute(a: &AttributeProto) -> usize {
@@ -218,7 +218,7 @@ mod size {
         size_of::<TensorProto>() + of_name(&t.name) + 8 * wide + 4 * narrow + external
     }
 
-    fn of_name(name: &String) -> usize {
+    fn of_name(name: &str) -> usize {
         size_of::<String>() + name.len()
     }
 }

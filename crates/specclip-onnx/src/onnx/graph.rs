@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::functions;
 use super::initialiser::{self, Origin};
-use super::proto::{GraphProto, ModelProto, NodeProto, TypeProto, ValueInfo};
+use super::proto::{GraphProto, ModelProto, NodeProto, SparseTensorProto, TypeProto, ValueInfo};
 use crate::Error;
 use crate::tensor::Tensor;
 
@@ -19,6 +19,8 @@ pub(crate) struct Graph {
     pub nodes: Vec<NodeProto>,
     /// Initialisers and `Constant` nodes by the name of their value.
     pub tensors: HashMap<String, Arc<Tensor>>,
+    /// Initialisers that list their non-zero numbers only.
+    pub sparse: Vec<SparseTensorProto>,
     /// Inputs that the user provides (not those that an initialiser gives a value).
     pub inputs: Vec<ValueInfo>,
     /// Names of the outputs.
@@ -80,6 +82,7 @@ impl Graph {
             nodes,
             tensors,
             inputs,
+            sparse: graph.sparse_initializer,
             outputs: graph.output.into_iter().map(|o| o.name).collect(),
             declared,
             opset,

@@ -7,15 +7,17 @@ use super::fact::{Batch, Fact};
 use super::graph::{Graph, captured_names};
 use super::initialiser::{self, Origin};
 use super::inputs::{self, Inputs};
-use super::proto::{GraphProto, NodeProto};
+use super::proto::{GraphProto, NodeProto, SparseTensorProto};
 use super::shapes::{self, Call};
 use crate::constant::Constant;
-use crate::tensor::Tensor;
+use crate::tensor::{ElementType, Tensor};
 
 /// Branches inside branches deeper than this are not followed.
 const DEEPEST: usize = 16;
 /// Small arrays are followed until there are this many elements of them in all.
 const MOST_ELEMENTS: usize = 1 << 22;
+/// Why a sparse weight makes no layer.
+const SPARSE: &str = "stored as a sparse array, which is not read";
 /// Messages quote this much of a name or a list.
 const MOST_LETTERS: usize = 240;
 
@@ -134,14 +136,32 @@ impl State<'_> {
             fact.batch = shape.first().map_or(Batch::None, |&n| Batch::Of(n));
             facts.insert(name.clone(), fact.bounded());
         }
+        let sparse = std::mem::take(&mut self.graph.sparse);
+        sparse.iter().for_each(|proto| self.add_sparse(proto));
         let mut tensors: Vec<Arc<Tensor>> = self.graph.tensors.values().cloned().collect();
         // The smallest first: shapes and axes are small.
         tensors.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.name.cmp(&b.name)));
         tensors.iter().for_each(|tensor| self.add_tensor(tensor));
     }
 
+    /// Sparse arrays only give the layers that they are weights of a reason.
+    fn add_sparse(&mut self, proto: &SparseTensorProto) {
+        let dims = proto.dims.iter().map(|&n| usize::try_from(n).ok());
+        let mut fact = Fact::shaped(dims.collect());
+        fact.independent = true;
+        fact.unread = Some(SPARSE.into());
+        if let Some(values) = &proto.values {
+            let name = values.name.clone();
+            self.analysis.facts.insert(name, fact.bounded());
+        }
+    }
+
     fn add_tensor(&mut self, tensor: &Arc<Tensor>) {
         let mut fact = Fact::of_constant(Constant::tensor(tensor.clone()));
+        if let ElementType::Other(name) = tensor.element {
+            fact.constant = None;
+            fact.unread = Some(format!("stored as {name}, which is not read").into());
+        }
         if self.followed + tensor.len().min(MOST_ELEMENTS) <= MOST_ELEMENTS {
             fact.value = initialiser::small_value(tensor).map(Arc::new);
         }
@@ -171,6 +191,10 @@ impl State<'_> {
 
     /// Puts the nodes of the branch that is taken in the place of the `If`.
     fn inline(&mut self, node: &NodeProto, mut branch: GraphProto, depth: usize) {
+        branch
+            .sparse_initializer
+            .iter()
+            .for_each(|proto| self.add_sparse(proto));
         for proto in &mut branch.initializer {
             if let Ok(tensor) = initialiser::read(proto, self.origin) {
                 self.add_tensor(&tensor);
@@ -223,13 +247,23 @@ impl State<'_> {
         let read = || call.inputs.iter().flatten().chain(&captured);
         let independent = !is_random(node) && read().all(|f| f.independent);
         let batch = batch(&call, read().map(|f| f.batch));
+        let unread = match node.op_type.as_str() {
+            "DequantizeLinear" => Some("quantised (it comes from DequantizeLinear)".into()),
+            "Constant" if node.attr("sparse_value").is_some() => Some(SPARSE.into()),
+            _ => read().find_map(|f| f.unread.clone()),
+        };
         facts.truncate(node.output.len());
         let reason =
             reason.unwrap_or_else(|| "its operator has outputs that are not followed".into());
         facts.resize_with(node.output.len(), || Fact::unknown(reason.clone()));
         for (name, mut fact) in node.output.iter().zip(facts) {
             if !name.is_empty() {
-                fact.independent = independent && !node.input.is_empty();
+                // A node without inputs may be anything, unless it says that it is a constant.
+                fact.independent =
+                    independent && (!node.input.is_empty() || node.op_type == "Constant");
+                if fact.independent && fact.constant.is_none() {
+                    fact.unread.clone_from(&unread);
+                }
                 self.followed += fact.value.as_ref().map_or(0, |v| v.data.len());
                 if self.followed > MOST_ELEMENTS && fact.value.is_some() {
                     fact.value = None;

@@ -27,7 +27,7 @@ pub(crate) fn read(proto: &mut TensorProto, origin: &Origin) -> Result<Arc<Tenso
         dims,
         payload: Payload::Opaque,
     };
-    tensor.payload = if element == ElementType::Other {
+    tensor.payload = if matches!(element, ElementType::Other(_)) {
         Payload::Opaque
     } else if proto.data_location == EXTERNAL {
         external(proto, &tensor, origin)?
@@ -253,7 +253,7 @@ pub(crate) fn constant_node(
 pub(crate) fn small_value(tensor: &Tensor) -> Option<Value> {
     value::fits(&tensor.dims)?;
     let kind = match tensor.element {
-        ElementType::Other => return None,
+        ElementType::Other(_) => return None,
         ElementType::Bool => Kind::Bool,
         ElementType::F64 => Kind::F64,
         element if element.is_float() => Kind::F32,

@@ -152,6 +152,7 @@ pub fn fixed(name: &str, dims: &[i64]) -> Message {
 pub struct Builder {
     pub nodes: Vec<Message>,
     pub tensors: Vec<Message>,
+    pub sparse: Vec<Message>,
     pub inputs: Vec<Message>,
     pub outputs: Vec<&'static str>,
     pub value_info: Vec<Message>,
@@ -207,6 +208,9 @@ impl Builder {
         graph = graph.text(2, "graph");
         for tensor in &self.tensors {
             graph = graph.message(5, tensor);
+        }
+        for tensor in &self.sparse {
+            graph = graph.message(15, tensor);
         }
         for input in &self.inputs {
             graph = graph.message(11, input);

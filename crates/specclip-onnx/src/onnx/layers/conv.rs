@@ -69,6 +69,12 @@ pub(super) fn conv(network: &Network, node: &NodeProto) -> Result<Draft, String>
             weight.dims, params.groups
         ));
     }
+    if !weight.dims[0].is_multiple_of(params.groups) {
+        return Err(format!(
+            "its {} output channels do not divide into {} groups",
+            weight.dims[0], params.groups
+        ));
+    }
     let name = node.input_name(0).unwrap_or_default();
     let name = network
         .producer(name)

@@ -23,7 +23,7 @@ enum Side {
 fn side(network: &Network, node: &NodeProto) -> Result<Side, String> {
     let constant = |i: usize| {
         let fact = computed(network, node, i)?;
-        Ok::<_, String>(fact.constant.is_some() || fact.independent || fact.quantised.is_some())
+        Ok::<_, String>(fact.constant.is_some() || fact.independent)
     };
     match (constant(0)?, constant(1)?) {
         (_, true) => Ok(Side::Right),
@@ -168,6 +168,9 @@ pub(super) fn gemm(network: &Network, node: &NodeProto) -> Finding {
             _ => None,
         });
         let alpha = node.float("alpha").unwrap_or(1.0);
+        if !alpha.is_finite() {
+            return Err(format!("its factor alpha = {alpha} is not finite"));
+        }
         draft(matrix, alpha, per_sample(network, node, positions), &root)
     };
     make().into()

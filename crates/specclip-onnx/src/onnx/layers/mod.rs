@@ -207,8 +207,8 @@ fn weight(
     i: usize,
 ) -> Result<std::sync::Arc<crate::constant::Constant>, String> {
     let fact = computed(network, node, i)?;
-    if let Some(by) = &fact.quantised {
-        return Err(format!("its weight is quantised (it comes from {by})"));
+    if let Some(reason) = &fact.unread {
+        return Err(format!("its weight is {reason}"));
     }
     let constant = fact.constant.as_ref().ok_or(if fact.independent {
         "its weight is computed inside the model by operators that are not followed; export it with constant folding"

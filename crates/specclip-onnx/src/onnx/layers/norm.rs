@@ -35,6 +35,16 @@ fn inference(network: &Network, node: &NodeProto) -> Result<Draft, String> {
             gamma.dims, variance.dims
         ));
     }
+    let epsilon = node.float("epsilon").unwrap_or(1e-5);
+    // Real variances are few enough to be known here.
+    let variances = computed(network, node, 4)?.floats().unwrap_or_default();
+    let bad = |v: &f64| v + epsilon <= 0.0 || epsilon.is_nan();
+    if let Some(channel) = variances.iter().position(bad) {
+        return Err(format!(
+            "channel {channel} has the variance {}, which with epsilon = {epsilon} is not positive",
+            variances[channel]
+        ));
+    }
     Ok(Draft {
         kind: LayerKind::BatchNorm,
         input_shape: shape.clone(),
@@ -44,7 +54,7 @@ fn inference(network: &Network, node: &NodeProto) -> Result<Draft, String> {
         spec: Spec::BatchNorm {
             gamma,
             variance,
-            epsilon: node.float("epsilon").unwrap_or(1e-5),
+            epsilon,
         },
         absorbed: Vec::new(),
     })

@@ -51,7 +51,6 @@ fn shape(call: &Call) -> Inferred {
 fn relabelled(input: &Fact, dims: Dims) -> Fact {
     let known: Option<Vec<usize>> = dims.iter().copied().collect();
     let mut fact = Fact::shaped(dims);
-    fact.quantised.clone_from(&input.quantised);
     if let Some(known) = known {
         let constant = |c: &Arc<Constant>| c.reshape(known.clone());
         fact.constant = input.constant.as_ref().and_then(constant);
@@ -194,7 +193,6 @@ fn transpose(call: &Call) -> Inferred {
         return Err(format!("it permutes {} axes by {perm:?}", dims.len()));
     }
     let mut fact = Fact::shaped(perm.iter().map(|&p| dims[p]).collect());
-    fact.quantised.clone_from(&input.quantised);
     fact.constant = input.constant.as_ref().and_then(|c| c.transpose(&perm));
     fact.value = input
         .value

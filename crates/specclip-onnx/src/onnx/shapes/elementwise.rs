@@ -138,11 +138,6 @@ fn same_shape(call: &Call) -> Inferred {
     let mut fact = Fact::shaped(input.dims()?.clone());
     fact.value = folded(call, input).map(Arc::new);
     fact.constant = constant(call, input, fact.value.as_ref());
-    fact.quantised = match call.node.op_type.as_str() {
-        "DequantizeLinear" if input.constant.is_some() => Some("DequantizeLinear".into()),
-        "Identity" | "Cast" => input.quantised.clone(),
-        _ => None,
-    };
     let mask = Fact::shaped(input.dims()?.clone());
     Ok(match call.node.op_type.as_str() {
         "Dropout" => vec![fact, mask],

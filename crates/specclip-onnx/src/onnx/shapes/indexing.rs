@@ -75,7 +75,6 @@ fn slice(call: &Call) -> Inferred {
     let input = call.input(0)?;
     let ranges = slice_ranges(call)?;
     let mut fact = Fact::shaped(ranges.iter().map(|r| r.map(|r| r.count)).collect());
-    fact.quantised.clone_from(&input.quantised);
     if let Some(ranges) = ranges.into_iter().collect::<Option<Vec<Range>>>() {
         fact.constant = input.constant.as_ref().and_then(|c| c.slice(&ranges));
         fact.value = input
@@ -120,7 +119,6 @@ fn concat(call: &Call) -> Inferred {
             .map(|i| call.optional(i)?.constant.clone())
             .collect();
         fact.constant = parts.and_then(|parts| Constant::concat(&parts, axis, known));
-        fact.quantised = (0..call.inputs.len()).find_map(|i| call.optional(i)?.quantised.clone());
     }
     Ok(vec![fact])
 }

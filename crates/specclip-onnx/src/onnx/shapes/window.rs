@@ -210,7 +210,7 @@ pub(crate) fn transposed_window(
             .and_then(|n| n.checked_add(span))
             .and_then(|n| n.checked_add(output_padding[a]))
             .ok_or("its output would be too large")?;
-        lengths.push(full);
+        lengths.push(wanted.as_ref().map_or(full, |w| full.max(w[a])));
         if let Some(wanted) = &wanted {
             padding[a] = halves(full.saturating_sub(wanted[a]), auto);
             // An output larger than what the kernel reaches ends in samples that only the bias reaches.
