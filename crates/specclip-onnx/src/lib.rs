@@ -5,7 +5,8 @@
 //! needs, so that [`specclip`] can be asked for the singular values of what really runs.
 //!
 //! - **ONNX** (operator sets 9 to 22, weights inside or beside the file): [`load`] infers every shape from the
-//!   model's inputs. Free dimensions take their size from [`Options::inputs`], a free batch axis is 1.
+//!   model's inputs. Newer sets are tried: operators that they add are left out with a reason, and those that they
+//!   change are read as they were in set 22. Free dimensions take their size from [`Options::inputs`], a free batch axis is 1.
 //! - **safetensors** with a layer description in TOML, for people who only have weights. The format is described
 //!   in `docs/layer-description.md`.
 //!

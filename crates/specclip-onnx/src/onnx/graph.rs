@@ -10,7 +10,7 @@ use crate::Error;
 use crate::tensor::Tensor;
 
 /// The oldest operator set whose operators mean what this crate takes them to mean.
-const OLDEST_OPSET: i64 = 7;
+const OLDEST_OPSET: i64 = 9;
 
 /// A model ready for shape inference.
 #[derive(Debug)]

@@ -54,6 +54,13 @@ impl<'a> Network<'a> {
         Some((i, &self.analysis.nodes[i]))
     }
 
+    /// The nodes that read a value.
+    pub(crate) fn readers(&self, value: &str) -> impl Iterator<Item = &'a NodeProto> {
+        let readers = self.readers.get(value);
+        let nodes = &self.analysis.nodes;
+        readers.into_iter().flatten().map(|&i| &nodes[i])
+    }
+
     /// The nodes that read a value; `None` when something else reads it too.
     pub(crate) fn only_readers(&self, value: &str) -> Option<Vec<(usize, &'a NodeProto)>> {
         if self.kept.contains(value) {

@@ -185,7 +185,7 @@ pub(super) fn einsum(network: &Network, node: &NodeProto) -> Finding {
         let side = side(network, node)?;
         let (w, x) = if side == Side::Right { (1, 0) } else { (0, 1) };
         let root = weight(network, node, w)?;
-        let equation = Equation::parse(node.text("equation").unwrap_or_default())?;
+        let equation = Equation::new(&network.analysis.call(node))?;
         let [wl, xl] = [w, x].map(|i| equation.inputs.get(i).map_or(&[][..], Vec::as_slice));
         let summed: Vec<char> = wl.iter().copied().filter(|c| xl.contains(c)).collect();
         let free: Vec<char> = wl.iter().copied().filter(|c| !xl.contains(c)).collect();

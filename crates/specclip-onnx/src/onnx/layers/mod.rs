@@ -130,11 +130,13 @@ fn finish(draft: Draft, name: String) -> Layer {
 fn link_batch_norms(network: &Network, mut made: Vec<Made>) -> Vec<Layer> {
     for i in 0..made.len() {
         let Made { node, layer } = &made[i];
-        let output = network.analysis.nodes[*node].output.first();
-        let norm = output
-            .filter(|_| layer.kind.takes_batch_norm())
-            .and_then(|o| network.only_reader(o))
-            .and_then(|(reader, _)| made.iter().position(|m| m.node == reader))
+        let node = &network.analysis.nodes[*node];
+        let norm = node
+            .output
+            .first()
+            .filter(|_| layer.kind.takes_batch_norm() && channels_are_outputs(network, node))
+            .and_then(|o| norm_behind(network, o))
+            .and_then(|norm| made.iter().position(|m| m.node == norm))
             .filter(|&n| {
                 let norm = &made[n].layer;
                 norm.kind == LayerKind::BatchNorm && norm.input_shape == layer.output_shape
@@ -142,6 +144,41 @@ fn link_batch_norms(network: &Network, mut made: Vec<Made>) -> Vec<Layer> {
         made[i].layer.batch_norm = norm;
     }
     made.into_iter().map(|m| m.layer).collect()
+}
+
+/// Whether axis 1 of the node's output, the one that a batch normalisation scales, holds the operator's outputs. A matrix
+/// on the left of its operand has its positions there.
+fn channels_are_outputs(network: &Network, node: &NodeProto) -> bool {
+    match node.op_type.as_str() {
+        "Conv" | "ConvTranspose" => true,
+        "MatMul" | "Gemm" => computed(network, node, 0).is_ok_and(|f| !f.independent),
+        _ => false,
+    }
+}
+
+/// The batch normalisation that alone reads `value`, past nodes that copy it or add a constant: those shift the result
+/// and leave the linear part as it is.
+fn norm_behind(network: &Network, value: &str) -> Option<usize> {
+    const FURTHEST: usize = 4;
+    let mut value = value;
+    for _ in 0..FURTHEST {
+        let (index, node) = network.only_reader(value)?;
+        let output = node.output.first()?;
+        let same_shape = || {
+            let dims = |v: &str| network.fact(v)?.known_dims().ok();
+            dims(value).is_some() && dims(value) == dims(output)
+        };
+        let constant = |v: &String| v == value || network.fact(v).is_some_and(|f| f.independent);
+        match node.op_type.as_str() {
+            _ if !node.is_standard() => return None,
+            "BatchNormalization" => return Some(index),
+            "Identity" => {}
+            "Add" if node.input.iter().all(constant) && same_shape() => {}
+            _ => return None,
+        }
+        value = output;
+    }
+    None
 }
 
 /// What `node` is.

@@ -32,10 +32,12 @@ pub(super) fn suggest(
     index: usize,
 ) -> String {
     let stem = |name: &str, suffix: &str| name.strip_suffix(suffix).unwrap_or(name).to_owned();
-    if let Some(weight) = weight.filter(|w| !is_made_up(&w.name)) {
+    let bias = bias(network, node);
+    let unfit = |name: &str| is_made_up(name) || (bias.is_some() && is_an_operation(name));
+    if let Some(weight) = weight.filter(|w| !unfit(&w.name)) {
         return stem(&weight.name, ".weight");
     }
-    match bias(network, node) {
+    match bias {
         Some(bias) if weight.is_some() => stem(&stem(bias, ".bias"), "_bias"),
         _ => of_node(node, index),
     }
@@ -59,6 +61,30 @@ fn is_made_up(name: &str) -> bool {
         || (name.contains("Constant") && name.contains("_output_"))
         || name.strip_prefix("val_").is_some_and(digits)
         || digits(name.trim_start_matches('%'))
+}
+
+/// Whether a value may have its name from the operation that an exporter computed it by, as PyTorch's newer one does with
+/// weight-normed (`mul_1`), spectral-normed (`div`) and transposed (`t`) weights. People use such names too.
+fn is_an_operation(name: &str) -> bool {
+    const OPERATIONS: &[&str] = &[
+        "add",
+        "clone",
+        "div",
+        "mul",
+        "permute",
+        "reshape",
+        "select",
+        "slice",
+        "squeeze",
+        "sub",
+        "t",
+        "to",
+        "transpose",
+        "unsqueeze",
+        "view",
+    ];
+    let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    OPERATIONS.contains(&word.strip_suffix('_').unwrap_or(name))
 }
 
 /// The bias that belongs to the node: its own third input, or what is added to its output.

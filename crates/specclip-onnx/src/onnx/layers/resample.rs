@@ -88,24 +88,43 @@ pub(super) fn global_average_pool(network: &Network, node: &NodeProto) -> Result
     )
 }
 
-/// A mean over all spatial axes of images is global average pooling. Means over other axes belong to normalisations,
-/// which are not linear.
+/// A mean over all spatial axes is global average pooling. Means that a normalisation takes are part of it, and it is not
+/// linear.
 pub(super) fn reduce_mean(network: &Network, node: &NodeProto) -> Finding {
     let Ok(input) = computed(network, node, 0) else {
         return Finding::Nothing;
     };
+    if input.independent || input.value.is_some() || is_statistic(network, node) {
+        return Finding::Nothing;
+    }
     let rank = input.rank().unwrap_or(0);
-    let call = network.analysis.call(node);
-    match reduced_axes(&call) {
-        Ok(mut axes) if rank >= 4 => {
+    match reduced_axes(&network.analysis.call(node)) {
+        Err(reason) => Finding::Skip(reason),
+        Ok(axes) if axes.is_empty() => Finding::Nothing,
+        Ok(mut axes) => {
             axes.sort_unstable();
-            if !axes.iter().copied().eq(2..rank) {
-                return Finding::Nothing;
+            if rank >= 3 && axes.iter().copied().eq(2..rank) {
+                global_average_pool(network, node).into()
+            } else {
+                Finding::Skip(format!(
+                    "it averages over the axes {axes:?}; only means over all spatial axes are analysed"
+                ))
             }
         }
-        _ => return Finding::Nothing,
     }
-    global_average_pool(network, node).into()
+}
+
+/// Whether a mean is the mean or the variance of a normalisation that is written out: subtracted from what it was taken
+/// of, or taken of squares.
+fn is_statistic(network: &Network, node: &NodeProto) -> bool {
+    let (Some(source), Some(mean)) = (node.input_name(0), node.output.first()) else {
+        return false;
+    };
+    let squares = network.producer(source).is_some_and(|(_, p)| {
+        p.op_type == "Pow" || (p.op_type == "Mul" && p.input_name(0) == p.input_name(1))
+    });
+    let subtracted = |r: &NodeProto| r.op_type == "Sub" && r.input_name(0) == Some(source);
+    squares || network.readers(mean).any(subtracted)
 }
 
 pub(super) fn resize(network: &Network, node: &NodeProto) -> Result<Draft, String> {

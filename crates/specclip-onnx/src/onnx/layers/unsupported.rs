@@ -8,6 +8,7 @@ use crate::onnx::proto::NodeProto;
 const LINEAR: &[&str] = &[
     "AveragePool",
     "BatchNormalization",
+    "Col2Im",
     "Conv",
     "ConvInteger",
     "ConvTranspose",
@@ -67,6 +68,7 @@ pub(super) fn examine(network: &Network, node: &NodeProto) -> Option<Finding> {
         "DFT" | "STFT" => skip("Fourier transforms are not analysed"),
         "Attention" => skip("attention is not linear"),
         _ if constant_result(network, node) => Some(Finding::Nothing),
+        "Col2Im" => skip("it sums overlapping patches, which is linear but not analysed"),
         _ if is_known(op) => None,
         _ => skip("the operator is not known, so it cannot be told whether it is linear"),
     }
@@ -111,7 +113,6 @@ fn is_other(op: &str) -> bool {
         "BitCast",
         "BlackmanWindow",
         "CenterCropPad",
-        "Col2Im",
         "Compress",
         "ConcatFromSequence",
         "Constant",

@@ -74,7 +74,7 @@ fn packed(call: &Call) -> Inferred {
 /// There are 52 letters, and each operand has few.
 const LONGEST_EQUATION: usize = 1 << 10;
 
-/// An Einstein summation of two arrays, without ellipsis.
+/// An Einstein summation. The axes of an ellipsis have letters of their own, which no equation can spell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Equation {
     pub inputs: Vec<Vec<char>>,
@@ -82,55 +82,89 @@ pub(crate) struct Equation {
 }
 
 impl Equation {
-    /// Reads `bij,jk->bik`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// The equation of an `Einsum` node.
+    pub(crate) fn new(call: &Call) -> Result<Self, String> {
+        let ranks = (0..call.inputs.len()).map(|i| call.input(i)?.rank());
+        let ranks = ranks.collect::<Result<Vec<_>, String>>()?;
+        Self::parse(call.node.text("equation").unwrap_or_default(), &ranks)
+    }
+
+    /// Reads `bij,jk->bik` or `...j,jk->...k` for operands of `ranks`.
+    fn parse(text: &str, ranks: &[usize]) -> Result<Self, String> {
         if text.len() > LONGEST_EQUATION {
             return Err("its equation is too long".to_owned());
         }
         let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-        let refuse = || format!("the equation \"{text}\" is not understood");
         let (left, right) = match compact.split_once("->") {
             Some((left, right)) => (left, Some(right)),
             None => (compact.as_str(), None),
         };
-        let letters = |s: &str| {
-            let all = s.chars().all(|c| c.is_ascii_alphabetic());
-            all.then(|| s.chars().collect::<Vec<char>>())
-                .ok_or_else(refuse)
+        let terms: Vec<&str> = left.split(',').collect();
+        if terms.len() != ranks.len() {
+            return Err("its equation does not fit its inputs".to_owned());
+        }
+        // An ellipsis stands for the axes that the letters leave over; those of several operands are broadcast together.
+        let left_over = |(term, &rank): (&&str, &usize)| match term.split_once("...") {
+            Some((before, after)) => rank.checked_sub(before.len() + after.len()),
+            None => (term.len() == rank).then_some(0),
         };
-        let inputs = left
-            .split(',')
-            .map(letters)
+        let lengths: Option<Vec<usize>> = terms.iter().zip(ranks).map(left_over).collect();
+        let lengths = lengths.ok_or("its equation does not fit its inputs")?;
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let inputs = terms
+            .iter()
+            .zip(&lengths)
+            .map(|(term, &n)| letters(term, longest - n, longest))
             .collect::<Result<Vec<_>, _>>()?;
         let output = match right {
-            Some(right) => letters(right)?,
+            Some(right) => letters(right, 0, longest)?,
             None => {
-                // By convention: the letters that occur once, in alphabetical order.
+                // By convention: the ellipsis, then the letters that occur once, in alphabetical order.
                 let all: Vec<char> = inputs.iter().flatten().copied().collect();
-                let once = |c: &&char| all.iter().filter(|d| d == c).count() == 1;
-                let mut output: Vec<char> = all.iter().filter(once).copied().collect();
-                output.sort_unstable();
-                output
+                let once = |c: &char| {
+                    c.is_ascii_alphabetic() && all.iter().filter(|d| *d == c).count() == 1
+                };
+                let mut named: Vec<char> = all.iter().copied().filter(once).collect();
+                named.sort_unstable();
+                (0..longest).map(ellipsis_letter).chain(named).collect()
             }
         };
         Ok(Self { inputs, output })
     }
 }
 
+/// The letters of one operand, its ellipsis standing for the axes `from..to` of all.
+fn letters(term: &str, from: usize, to: usize) -> Result<Vec<char>, String> {
+    let plain = |s: &str| {
+        let all = s.chars().all(|c| c.is_ascii_alphabetic());
+        all.then(|| s.chars().collect::<Vec<char>>())
+            .ok_or_else(|| format!("the term \"{term}\" of its equation is not understood"))
+    };
+    Ok(match term.split_once("...") {
+        None => plain(term)?,
+        Some((before, after)) => {
+            let axes: Vec<char> = (from..to).map(ellipsis_letter).collect();
+            [plain(before)?, axes, plain(after)?].concat()
+        }
+    })
+}
+
+/// A private letter for axis `i` of an ellipsis; arrays have few axes.
+fn ellipsis_letter(i: usize) -> char {
+    u32::try_from(i)
+        .ok()
+        .and_then(|i| char::from_u32(0xE000 + i))
+        .unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
 fn einsum(call: &Call) -> Inferred {
-    let equation = Equation::parse(call.node.text("equation").unwrap_or_default())?;
-    if equation.inputs.len() != call.inputs.len() {
-        return Err("its equation does not fit its inputs".to_owned());
-    }
+    let equation = Equation::new(call)?;
     let mut sizes = std::collections::HashMap::new();
     for (i, letters) in equation.inputs.iter().enumerate() {
-        let dims = call.dims(i)?;
-        if dims.len() != letters.len() {
-            return Err("its equation does not fit its inputs".to_owned());
-        }
-        for (letter, n) in letters.iter().zip(dims) {
+        for (letter, n) in letters.iter().zip(call.dims(i)?) {
             let known = sizes.entry(*letter).or_insert(*n);
-            *known = known.or(*n);
+            // An axis of length 1 is broadcast.
+            *known = known.filter(|&k| k != 1).or(*n);
         }
     }
     let out = equation.output.iter().map(|c| sizes.get(c).copied());
