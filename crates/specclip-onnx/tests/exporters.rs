@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Attribute as A, Builder, f32_tensor};
+use common::{Attribute as A, Builder, f32_tensor, node};
 use specclip::LinearOperator;
 use specclip::operator::materialise;
 use specclip_onnx::{Error, Layer, LayerKind, Model, Options, load_bytes};
@@ -216,5 +216,91 @@ fn operator_sets() {
     // Newer sets than are known are tried.
     for opset in [9, 22, 26] {
         assert_eq!(conv(opset).unwrap().layers.len(), 1);
+    }
+}
+
+/// Keras by tf2onnx: channels last between the layers, a depthwise kernel that is reshaped, and a shape that is computed
+/// in 32 bits.
+#[test]
+fn a_channels_last_network_of_tf2onnx() {
+    let mut b = Builder::new(&[])
+        .node(
+            "Transpose",
+            &["x"],
+            &["t"],
+            &[A::Ints("perm", vec![0, 3, 1, 2])],
+        )
+        .weight("model/dw/kernel", &[3, 3, 3, 1])
+        .ints("kernel", &[3, 1, 3, 3])
+        .node("Reshape", &["model/dw/kernel", "kernel"], &["k"], &[]);
+    let attributes = [
+        A::Int("group", 3),
+        A::Text("auto_pad", "SAME_UPPER"),
+        A::Ints("strides", vec![2, 2]),
+    ];
+    b.nodes
+        .push(node("Conv", &["t", "k"], &["c"], &attributes).text(3, "model/dw/depthwise"));
+    let b = b
+        .node(
+            "Transpose",
+            &["c"],
+            &["last"],
+            &[A::Ints("perm", vec![0, 2, 3, 1])],
+        )
+        .weight("bias", &[3])
+        .node("Add", &["last", "bias"], &["a"], &[])
+        .node("Shape", &["a"], &["s"], &[])
+        .node("Cast", &["s"], &["s32"], &[A::Int("to", 6)])
+        .ints("zero", &[0])
+        .ints("one", &[1])
+        .node("Slice", &["s32", "zero", "one", "zero"], &["batch"], &[])
+        .tensor(common::raw_tensor(
+            "rest",
+            &[2],
+            6,
+            &[255, 255, 255, 255, 3, 0, 0, 0],
+        ))
+        .node(
+            "Concat",
+            &["batch", "rest"],
+            &["to32"],
+            &[A::Int("axis", 0)],
+        )
+        .node("Cast", &["to32"], &["to"], &[A::Int("to", 7)])
+        .node("Reshape", &["a", "to"], &["r"], &[])
+        .weight("model/dense/kernel", &[3, 5])
+        .node("MatMul", &["r", "model/dense/kernel"], &["y"], &[]);
+    let mut b = b;
+    let dims = [
+        common::Dim::Named("unk__1"),
+        common::Dim::Fixed(10),
+        common::Dim::Fixed(9),
+        common::Dim::Fixed(3),
+    ];
+    b.inputs = vec![common::value("x", &dims)];
+    for batch in [1, 4] {
+        let shape = format!("{batch}x10x9x3").parse().unwrap();
+        let model = load_bytes(
+            &b.bytes(),
+            &Options {
+                inputs: vec![shape],
+            },
+        )
+        .unwrap();
+        assert_eq!(
+            (model.layers.len(), model.skipped.len()),
+            (2, 0),
+            "{model:?}"
+        );
+        let [conv, dense] = &model.layers[..] else {
+            unreachable!()
+        };
+        assert_eq!(
+            (&conv.input_shape[..], &conv.output_shape[..]),
+            (&[3, 10, 9][..], &[3, 5, 5][..])
+        );
+        assert_eq!((conv.multiplicity, dense.multiplicity), (1, 25));
+        assert_eq!(conv.name, "model/dw/kernel");
+        model.operator::<f64>(0).unwrap();
     }
 }
