@@ -278,11 +278,7 @@ impl ConvEntry {
             padding: params.padding.clone(),
             dilation: params.dilation.clone(),
         };
-        let padded: Vec<usize> = spatial
-            .iter()
-            .zip(&window.padding)
-            .map(|(n, (begin, end))| n.saturating_add(*begin).saturating_add(*end))
-            .collect();
+        let padded = window.padded(spatial);
         let window = window.within(&padded);
         params.stride.clone_from(&window.stride);
         params.dilation.clone_from(&window.dilation);

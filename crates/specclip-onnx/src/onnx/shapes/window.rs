@@ -114,16 +114,19 @@ pub(crate) fn window(
         padding,
         dilation,
     };
-    let padded: Vec<usize> = (0..axes)
-        .map(|a| {
-            let (begin, end) = window.padding[a];
-            spatial[a].saturating_add(begin).saturating_add(end)
-        })
-        .collect();
+    let padded = window.padded(spatial);
     Ok(window.within(&padded))
 }
 
 impl Window {
+    /// The lengths of the axes with padding.
+    pub(crate) fn padded(&self, spatial: &[usize]) -> Vec<usize> {
+        let add = |(n, (begin, end)): (&usize, &(usize, usize))| {
+            n.saturating_add(*begin).saturating_add(*end)
+        };
+        spatial.iter().zip(&self.padding).map(add).collect()
+    }
+
     /// The window with strides and dilations no longer than the axes that it slides over. It does the same: there is no
     /// second position, or no second tap, that the difference could move.
     pub(crate) fn within(mut self, lengths: &[usize]) -> Self {
