@@ -47,6 +47,8 @@ pub trait Block: Clone + Send + Sync {
     fn norms(&self) -> Vec<f64>;
     /// A copy of some of the vectors.
     fn columns(&self, range: Range<usize>) -> Self;
+    /// Drops all but the first `cols` vectors.
+    fn truncate(&mut self, cols: usize);
     /// Overwrites vectors from `start` on with those of `other`.
     fn set_columns(&mut self, start: usize, other: &Self);
     /// Overwrites all vectors with values from the host, vector after vector.

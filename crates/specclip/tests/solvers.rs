@@ -652,6 +652,26 @@ fn closures_are_operators() {
 }
 
 #[test]
+fn absurd_strides_and_paddings_end_at_once() {
+    let conv = |stride: usize, padding: usize| {
+        let params = ConvParams::new(1)
+            .stride(stride)
+            .padding(padding, PaddingMode::Zeros);
+        Conv::<f64>::new(vec![1.0; 3], &[1, 1, 3], &[1, 8], &params)
+    };
+    // One output: the stride never acts.
+    let op = conv(1 << 40, 0).unwrap();
+    assert_eq!(dense_reference(&op).len(), 1);
+    assert!((dense_reference(&op)[0] - 3.0_f64.sqrt()).abs() < 1e-14);
+    let message = conv(1 << 37, 1 << 36).err().unwrap().to_string();
+    assert!(message.contains("samples"), "{message}");
+    let mut params = ConvTransposeParams::new(1);
+    params.stride = vec![1 << 40];
+    let message = ConvTranspose::<f64>::new(vec![1.0; 3], &[1, 1, 3], &[1, 8], &params);
+    assert!(message.is_err());
+}
+
+#[test]
 fn residual_connections_are_sums() {
     let weight = noise(4 * 4 * 9, 13);
     let params = ConvParams::new(2).padding(1, PaddingMode::Reflect);

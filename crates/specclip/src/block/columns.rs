@@ -220,6 +220,11 @@ impl<T: Real> Block for Columns<T> {
         }
     }
 
+    fn truncate(&mut self, cols: usize) {
+        self.cols = self.cols.min(cols);
+        self.data.truncate(self.rows * self.cols);
+    }
+
     fn set_columns(&mut self, start: usize, other: &Self) {
         assert_eq!(self.rows, other.rows, "vectors of different lengths");
         self.data[start * self.rows..][..other.data.len()].copy_from_slice(&other.data);

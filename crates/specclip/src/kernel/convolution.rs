@@ -248,7 +248,8 @@ impl Backward {
                 clear |= axis.padding.0 + axis.input > axis.padded();
                 axis.padding.0..axis.padded().min(axis.padding.0 + axis.input)
             };
-            let phases: Vec<Phase> = (0..axis.stride)
+            // A residue beyond the last sample has none.
+            let phases: Vec<Phase> = (0..axis.stride.min(axis.padded()))
                 .filter_map(|residue| phase(axis, residue, &range))
                 .collect();
             for phase in &phases {

@@ -34,6 +34,16 @@ impl Axis {
         output: 1,
     };
 
+    /// The same axis with a stride that is no longer than it takes to leave the padded input: there
+    /// is one output then, and the stride does not act.
+    pub(crate) fn with_least_stride(self) -> Self {
+        let beyond = self.input + self.padding.0 + self.padding.1 + 1;
+        Self {
+            stride: self.stride.min(beyond),
+            ..self
+        }
+    }
+
     /// Samples from the first to the last tap, both included.
     pub(crate) fn extent(&self) -> usize {
         self.dilation * (self.kernel - 1) + 1
@@ -118,6 +128,27 @@ pub(crate) fn check_padding(
             operation,
             dimensions: vec![input, padding.0, padding.1],
         })
+}
+
+/// Refuses an axis whose padded samples could not even be counted out in memory.
+pub(crate) fn check_padded(
+    operation: &'static str,
+    index: usize,
+    axis: &Axis,
+) -> Result<(), Error> {
+    const MOST: usize = 1 << 28;
+    let last = (axis.output - 1).checked_mul(axis.stride);
+    match last.and_then(|last| last.checked_add(axis.extent())) {
+        Some(padded) if padded <= MOST && axis.input <= MOST => Ok(()),
+        _ => Err(Error::invalid(
+            operation,
+            format!(
+                "spatial axis {index} reads more than {MOST} samples ({} of the input, stride {}, \
+                 padding {:?})",
+                axis.input, axis.stride, axis.padding
+            ),
+        )),
+    }
 }
 
 /// For every sample of a padded axis, the source sample.

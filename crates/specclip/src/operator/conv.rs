@@ -7,7 +7,7 @@ use crate::Real;
 use crate::block::Columns;
 use crate::error::Error;
 use crate::kernel::convolution::Convolution;
-use crate::kernel::geometry::{AXES, Axis, Geometry, check_padding};
+use crate::kernel::geometry::{AXES, Axis, Geometry, check_padded, check_padding};
 use crate::weight::{Parametric, check_gradient, check_weights};
 
 const NAME: &str = "convolution";
@@ -218,7 +218,9 @@ fn geometry(
             output: 0,
         };
         let output = output_size(i, &axis)?;
-        all[AXES - axes + i] = Axis { output, ..axis };
+        let axis = Axis { output, ..axis }.with_least_stride();
+        check_padded(NAME, i, &axis)?;
+        all[AXES - axes + i] = axis;
     }
     Ok(Geometry {
         in_channels: input_shape[0],

@@ -8,7 +8,7 @@ use crate::Real;
 use crate::block::Columns;
 use crate::error::Error;
 use crate::kernel::convolution::Convolution;
-use crate::kernel::geometry::{AXES, Axis, Geometry};
+use crate::kernel::geometry::{AXES, Axis, Geometry, check_padded};
 use crate::weight::{Parametric, check_gradient, check_weights};
 
 const NAME: &str = "transposed convolution";
@@ -167,7 +167,7 @@ fn axis(
             ),
         ));
     };
-    Ok(Axis {
+    let axis = Axis {
         input: output,
         kernel,
         stride,
@@ -175,7 +175,10 @@ fn axis(
         padding,
         mode: PaddingMode::Zeros,
         output: input,
-    })
+    }
+    .with_least_stride();
+    check_padded(NAME, i, &axis)?;
+    Ok(axis)
 }
 
 impl<T: Real> LinearOperator for ConvTranspose<T> {

@@ -110,7 +110,7 @@ impl<'a, B> Basis<'a, B> {
     }
 }
 
-/// Makes the vectors of `x` orthonormal to a basis and to each other.
+/// Makes the vectors of `x` orthonormal to a basis and to each other; keeps those that are new.
 ///
 /// A vector that depends on the others (what is left is at most `negligible`, or rounding errors of
 /// the vector) is replaced by a random one with coefficient zero, so that the basis goes on growing
@@ -134,7 +134,11 @@ pub(super) fn orthonormalise<B: Block>(
     let mut within = Mat::zeros(width, width);
     let mut kept = 0;
     for j in 0..width {
-        let mut column = x.columns(j..j + 1);
+        // A single vector is worked on in its place: copies of long vectors cost as much as sums.
+        let mut column = match width {
+            1 => std::mem::replace(x, x.zeros_like(0)),
+            _ => x.columns(j..j + 1),
+        };
         let before = column.norms()[0];
         project_column(&mut column, &*x, kept, &mut within, j);
         let mut norm = if kept > 0 { column.norms()[0] } else { before };
@@ -149,6 +153,9 @@ pub(super) fn orthonormalise<B: Block>(
         let depends = norm <= negligible || norm.is_nan();
         if depends {
             if size + kept >= x.rows() {
+                if width == 1 {
+                    *x = column;
+                }
                 continue;
             }
             norm = fresh(&mut column, vectors, size, x, kept, random);
@@ -156,9 +163,13 @@ pub(super) fn orthonormalise<B: Block>(
             within[(kept, j)] = norm;
         }
         column.scale(&[1.0 / norm]);
-        x.set_columns(kept, &column);
+        match width {
+            1 => *x = column,
+            _ => x.set_columns(kept, &column),
+        }
         kept += 1;
     }
+    x.truncate(kept);
     Orthonormal {
         against,
         within: within.get(..kept, ..).to_owned(),

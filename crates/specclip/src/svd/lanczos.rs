@@ -216,14 +216,14 @@ impl<'a, Op: LinearOperator + ?Sized> Bases<'a, Op> {
     /// Orthonormalises vectors and appends them to V, unmultiplied and with no known coupling.
     fn append_pending(&mut self, mut block: Op::Block) {
         let basis = Basis::whole(&self.v, self.nv);
-        let kept = orthonormalise(&mut block, &basis, 0.0, &mut self.random).kept;
-        self.join_v(&block, kept);
+        orthonormalise(&mut block, &basis, 0.0, &mut self.random);
+        self.join_v(&block);
     }
 
-    fn join_v(&mut self, block: &Op::Block, kept: usize) {
-        self.v.set_columns(self.nv, &block.columns(0..kept));
-        self.v_watch.add(block, 0..kept, &mut self.random);
-        self.nv += kept;
+    fn join_v(&mut self, block: &Op::Block) {
+        self.v.set_columns(self.nv, block);
+        self.v_watch.add(block, 0..block.cols(), &mut self.random);
+        self.nv += block.cols();
     }
 
     /// Multiplies the pending vectors and appends what is new to both bases. Returns whether any
@@ -245,7 +245,7 @@ impl<'a, Op: LinearOperator + ?Sized> Bases<'a, Op> {
         let new = orthonormalise(&mut p, &basis, negligible, &mut self.random);
         add_into(&mut self.c, (0, pending.start), new.against.as_ref());
         add_into(&mut self.c, (self.nu, pending.start), new.within.as_ref());
-        self.u.set_columns(self.nu, &p.columns(0..new.kept));
+        self.u.set_columns(self.nu, &p);
         self.u_watch.add(&p, 0..new.kept, &mut self.random);
         let fresh = self.nu..self.nu + new.kept;
         self.nu = fresh.end;
@@ -258,14 +258,14 @@ impl<'a, Op: LinearOperator + ?Sized> Bases<'a, Op> {
             return Ok(false);
         }
         let mut q = self.op.input_block(new.kept);
-        self.op.adjoint(&p.columns(0..new.kept), &mut q)?;
+        self.op.adjoint(&p, &mut q)?;
         let known = self.c.get(fresh.clone(), ..self.nv).transpose().to_owned();
         remove_known(&mut q, &self.v, known.as_ref());
         let negligible = self.negligible();
         let basis = Basis::watched(&self.v, self.nv, self.loose, &self.v_watch);
         let next = orthonormalise(&mut q, &basis, negligible, &mut self.random);
         add_into(&mut self.c, (fresh.start, self.nv), next.within.transpose());
-        self.join_v(&q, next.kept);
+        self.join_v(&q);
         Ok(next.kept > 0)
     }
 
@@ -397,7 +397,7 @@ impl<'a, Op: LinearOperator + ?Sized> Bases<'a, Op> {
         let basis = Basis::whole(&self.v, k);
         let next = orthonormalise(&mut residuals, &basis, self.negligible(), &mut self.random);
         add_into(&mut self.c, (0, k), next.within.transpose());
-        self.join_v(&residuals, next.kept);
+        self.join_v(&residuals);
         Ok(())
     }
 }
