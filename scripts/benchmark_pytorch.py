@@ -29,6 +29,9 @@ import tempfile
 import time
 import warnings
 
+# ARPACK's own vectors are short: a second thread in the BLAS under it only slows it down.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import scipy.sparse.linalg as sparse
 import torch

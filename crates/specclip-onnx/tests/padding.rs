@@ -54,6 +54,24 @@ fn a_pad_node_of_any_mode_is_part_of_the_convolution() {
     }
 }
 
+/// PyTorch's newer exporter, unoptimised, for a convolution without a bias.
+#[test]
+fn a_look_at_the_type_or_shape_of_a_padded_value_changes_nothing() {
+    for (mode, expected) in EXPECTED {
+        let builder = Builder::new(&[1, 1, 3])
+            .ints("pads", &[0, 0, 1, 0, 0, 2])
+            .node("Pad", &["x", "pads"], &["p"], &[A::Text("mode", mode)])
+            .tensor(f32_tensor("zero", &[1], &[0.0]))
+            .node("CastLike", &["zero", "p"], &["bias"], &[])
+            .node("Shape", &["p"], &["s"], &[])
+            .tensor(f32_tensor("c.weight", &[1, 1, 1], &[1.0]))
+            .node("Conv", &["p", "c.weight", "bias"], &["y"], &[]);
+        let model = load(&builder);
+        assert_eq!(model.layers.len(), 1, "{mode}");
+        assert_eq!(sources(&model), expected, "{mode}");
+    }
+}
+
 #[test]
 fn pads_in_attributes_and_on_named_axes() {
     let mut old = Builder::new(&[1, 1, 3]).node(

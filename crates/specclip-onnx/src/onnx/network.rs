@@ -22,6 +22,17 @@ pub(crate) struct Network<'a> {
     kept: HashSet<&'a str>,
 }
 
+/// Whether a node reads the numbers of its input, not only their type or shape. (PyTorch casts the
+/// zero that stands for a missing bias to the type of the padded input.)
+fn reads_numbers(node: &NodeProto, place: usize) -> bool {
+    let about = match node.op_type.as_str() {
+        "Shape" | "Size" => true,
+        "CastLike" => place == 1,
+        _ => false,
+    };
+    !(about && node.is_standard())
+}
+
 impl<'a> Network<'a> {
     pub(crate) fn new(analysis: &'a Analysis, outputs: &'a HashSet<String>) -> Self {
         let mut producers = HashMap::new();
@@ -29,8 +40,10 @@ impl<'a> Network<'a> {
         let mut captured = Vec::new();
         for (i, node) in analysis.nodes.iter().enumerate() {
             producers.extend(node.output.iter().map(|o| (o.as_str(), i)));
-            for name in &node.input {
-                readers.entry(name).or_default().push(i);
+            for (place, name) in node.input.iter().enumerate() {
+                if reads_numbers(node, place) {
+                    readers.entry(name).or_default().push(i);
+                }
             }
             node.bodies().for_each(|b| captured_names(b, &mut captured));
         }
