@@ -335,8 +335,8 @@ def own_cells(layer, entry, truth, problems):
 def print_ratio(name, total, wall):
     """One line below a table."""
     if all(total):
-        print(f"\nspecclip is {total[0] / total[1]:.0f} times faster than {name} "
-              f"({total[0] / wall:.0f} times with the whole program's {wall:.2f} s).")
+        print(f"\nspecclip is {total[0] / total[1]:.1f} times faster than {name} "
+              f"({total[0] / wall:.1f} times with the whole program's {wall:.2f} s).")
 
 
 def report_top5(layers, truths, ours, wall, options):
