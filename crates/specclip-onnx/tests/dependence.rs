@@ -2,12 +2,9 @@
 
 mod common;
 
-use common::{Attribute as A, Builder, Message, f32_tensor, fixed, i64_tensor, node, raw_tensor};
-use specclip_onnx::{Model, Options, load_bytes};
-
-fn load(builder: &Builder) -> Model {
-    load_bytes(&builder.bytes(), &Options::default()).unwrap()
-}
+use common::{
+    Attribute as A, Builder, Message, f32_tensor, fixed, i64_tensor, load, node, raw_tensor,
+};
 
 /// The bodies of loops and branches: nodes, inputs and outputs.
 fn body(nodes: &[Message], inputs: &[&str], outputs: &[&str]) -> Message {

@@ -2,14 +2,10 @@
 
 mod common;
 
-use common::{Attribute as A, Builder, f32_tensor, node};
+use common::{Attribute as A, Builder, f32_tensor, load, node};
 use specclip::LinearOperator;
 use specclip::operator::materialise;
-use specclip_onnx::{Error, Layer, LayerKind, Model, Options, load_bytes};
-
-fn load(builder: &Builder) -> Model {
-    load_bytes(&builder.bytes(), &Options::default()).unwrap()
-}
+use specclip_onnx::{Error, Layer, LayerKind, Options, load_bytes};
 
 fn only(builder: &Builder) -> Layer {
     let model = load(builder);

@@ -2,32 +2,13 @@
 
 mod common;
 
-use common::{Attribute as A, Builder, Dim, Message, f32_tensor, node, raw_tensor, value};
+use common::{
+    Attribute as A, Builder, Dim, Message, apply, f32_tensor, load, node, only, raw_tensor, value,
+};
 use half::{bf16, f16};
+use specclip::LinearOperator;
 use specclip::operator::materialise;
-use specclip::{Columns, LinearOperator};
 use specclip_onnx::{LayerKind, Model, Options, load_bytes};
-
-fn load(builder: &Builder) -> Model {
-    load_bytes(&builder.bytes(), &Options::default()).unwrap()
-}
-
-fn only(model: &Model) -> &specclip_onnx::Layer {
-    assert_eq!(
-        (model.layers.len(), model.skipped.len()),
-        (1, 0),
-        "{model:?}"
-    );
-    &model.layers[0]
-}
-
-fn apply(model: &Model, layer: usize, x: &[f64]) -> Vec<f64> {
-    let operator = model.operator::<f64>(layer).unwrap();
-    let x = Columns::from_vec(x.len(), 1, x.to_vec()).unwrap();
-    let mut y = Columns::zeros(operator.output_shape().iter().product(), 1);
-    operator.apply(&x, &mut y).unwrap();
-    y.column(0).to_vec()
-}
 
 fn matrix(model: &Model) -> Vec<Vec<f64>> {
     let operator = model.operator::<f64>(0).unwrap();

@@ -2,13 +2,9 @@
 
 mod common;
 
-use common::{Attribute as A, Builder, f32_tensor};
+use common::{Attribute as A, Builder, f32_tensor, load};
 use specclip::operator::materialise;
-use specclip_onnx::{LayerKind, Model, Options, load_bytes};
-
-fn load(builder: &Builder) -> Model {
-    load_bytes(&builder.bytes(), &Options::default()).unwrap()
-}
+use specclip_onnx::{LayerKind, Model};
 
 /// A convolution that copies its (padded) input, so that its matrix shows the padding.
 fn copy(builder: Builder, input: &str) -> Builder {

@@ -2,13 +2,7 @@
 
 mod common;
 
-use common::{Attribute as A, Builder, Message, f32_tensor, node, raw_tensor};
-use specclip::LinearOperator;
-use specclip_onnx::{Model, Options, load_bytes};
-
-fn load(builder: &Builder) -> Model {
-    load_bytes(&builder.bytes(), &Options::default()).unwrap()
-}
+use common::{Attribute as A, Builder, Message, f32_tensor, load, node, raw_tensor};
 
 fn assert_skipped(builder: &Builder, reason: &str) {
     let model = load(builder);

@@ -1,6 +1,9 @@
 //! Writes small ONNX files byte by byte, so that the reader is not tested with its own message types.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use specclip::{Columns, LinearOperator};
+use specclip_onnx::{Layer, Model, Options, load_bytes};
+
 /// A protobuf message under construction.
 #[derive(Default, Clone)]
 pub struct Message(pub Vec<u8>);
@@ -232,4 +235,28 @@ impl Builder {
         let model = self.functions.iter().fold(model, |m, f| m.message(25, f));
         model.message(8, &Message::default().int(2, self.opset)).0
     }
+}
+
+/// Reads the model.
+pub fn load(builder: &Builder) -> Model {
+    load_bytes(&builder.bytes(), &Options::default()).unwrap()
+}
+
+/// The only layer of a model that left nothing out.
+pub fn only(model: &Model) -> &Layer {
+    assert_eq!(
+        (model.layers.len(), model.skipped.len()),
+        (1, 0),
+        "{model:?}"
+    );
+    &model.layers[0]
+}
+
+/// What a layer's operator makes of one vector.
+pub fn apply(model: &Model, layer: usize, x: &[f64]) -> Vec<f64> {
+    let operator = model.operator::<f64>(layer).unwrap();
+    let x = Columns::from_vec(x.len(), 1, x.to_vec()).unwrap();
+    let mut y = Columns::zeros(operator.output_shape().iter().product(), 1);
+    operator.apply(&x, &mut y).unwrap();
+    y.column(0).to_vec()
 }
