@@ -23,6 +23,8 @@
 //! ```
 
 pub mod block;
+pub mod bound;
+pub mod clip;
 pub mod error;
 mod kernel;
 pub mod laws;
@@ -36,4 +38,4 @@ pub use block::{Block, Columns};
 pub use error::Error;
 pub use operator::{BoxedOperator, LinearOperator};
 pub use real::Real;
-pub use weight::Parametric;
+pub use weight::{BoxedParametric, Parametric};

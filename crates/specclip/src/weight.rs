@@ -70,6 +70,28 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
     }
 }
 
+/// A host operator of unknown kind that knows its weights.
+pub type BoxedParametric<T> = Box<dyn Parametric<Scalar = T, Block = Columns<T>>>;
+
+impl<P: Parametric + ?Sized> Parametric for Box<P> {
+    type Scalar = P::Scalar;
+
+    fn weights(&self) -> Vec<&[P::Scalar]> {
+        (**self).weights()
+    }
+    fn weight_gradient(
+        &self,
+        lambda: &[f64],
+        u: &Self::Block,
+        v: &Self::Block,
+    ) -> Result<Vec<Vec<P::Scalar>>, Error> {
+        (**self).weight_gradient(lambda, u, v)
+    }
+    fn set_weights(&mut self, weights: &[Vec<P::Scalar>]) -> Result<(), Error> {
+        (**self).set_weights(weights)
+    }
+}
+
 /// Refuses a weight of the wrong size or with a NaN or an infinity.
 pub(crate) fn check_weights<T: Real>(
     operation: &'static str,

@@ -10,6 +10,7 @@ use crate::block::Columns;
 use crate::error::Error;
 use crate::kernel::geometry::{check_padding, source};
 use crate::kernel::scratch::Pool;
+use crate::weight::{Parametric, check_gradient};
 
 /// A sparse matrix along one axis: for each output, the inputs that it sums with their factors.
 #[derive(Debug, Clone)]
@@ -193,6 +194,34 @@ pub(super) fn spatial<'a>(
         ));
     }
     Ok(&input_shape[1..])
+}
+
+/// Padding, pooling and resampling have no weights: in a composition they pass gradients on.
+impl<T: Real> Parametric for Separable<T> {
+    type Scalar = T;
+
+    fn weights(&self) -> Vec<&[T]> {
+        Vec::new()
+    }
+    fn weight_gradient(
+        &self,
+        lambda: &[f64],
+        u: &Columns<T>,
+        v: &Columns<T>,
+    ) -> Result<Vec<Vec<T>>, Error> {
+        check_gradient(self, lambda, u, v)?;
+        Ok(Vec::new())
+    }
+    fn set_weights(&mut self, weights: &[Vec<T>]) -> Result<(), Error> {
+        match weights {
+            [] => Ok(()),
+            _ => Err(Error::shape(
+                "separable layer's weights",
+                &[0],
+                &[weights.len()],
+            )),
+        }
+    }
 }
 
 impl<T: Real> LinearOperator for Separable<T> {
