@@ -26,6 +26,7 @@ pub mod block;
 pub mod bound;
 pub mod clip;
 pub mod error;
+mod frequency;
 mod kernel;
 pub mod laws;
 pub mod operator;

@@ -14,8 +14,9 @@ use super::exact::failed;
 use super::{Method, Params, Triplets, finish};
 use crate::block::Block;
 use crate::error::Error;
-use crate::kernel::geometry::{AXES, Axis, unravel};
-use crate::operator::{FilterBank, LinearOperator, PaddingMode, Structure};
+use crate::frequency::{Frequencies, refuse, turn};
+use crate::kernel::geometry::{AXES, unravel};
+use crate::operator::{FilterBank, LinearOperator, Structure};
 
 pub(super) fn solve<Op: LinearOperator + ?Sized>(
     op: &Op,
@@ -39,19 +40,9 @@ pub(super) fn solve<Op: LinearOperator + ?Sized>(
     finish(op, (u, sigma, v), params, 0, Method::Circulant)
 }
 
-fn refuse(reason: impl Into<String>) -> Error {
-    Error::NotApplicable {
-        method: "circulant",
-        reason: reason.into(),
-    }
-}
-
 /// A convolution that is block diagonal in frequency.
 pub(super) struct Circulant {
-    bank: FilterBank,
-    /// Sizes of the input and of the output grid.
-    input: [usize; AXES],
-    output: [usize; AXES],
+    blocks: Frequencies,
 }
 
 /// One singular value and where it comes from.
@@ -72,14 +63,7 @@ struct Decomposition {
 
 impl Circulant {
     pub(super) fn new(bank: FilterBank) -> Result<Self, Error> {
-        for axis in &bank.geometry.axes {
-            check(axis)?;
-        }
-        Ok(Self {
-            input: bank.geometry.axes.each_ref().map(|a| a.input),
-            output: bank.geometry.axes.each_ref().map(|a| a.output),
-            bank,
-        })
+        Frequencies::circulant(bank).map(|blocks| Self { blocks })
     }
 
     /// All singular values, in descending order.
@@ -112,10 +96,10 @@ impl Circulant {
 
     /// Refuses what would take many minutes.
     fn check_cost(&self) -> Result<(), Error> {
-        let g = &self.bank.geometry;
-        let aliases = self.input.iter().product::<usize>() / self.outputs();
+        let g = self.blocks.geometry();
+        let aliases = self.blocks.input.iter().product::<usize>() / self.blocks.count();
         let (rows, cols) = (g.out_per_group(), g.in_per_group() * aliases);
-        let blocks = self.outputs().div_ceil(2) as f64 * g.groups as f64;
+        let blocks = self.blocks.count().div_ceil(2) as f64 * g.groups as f64;
         let (small, large) = (rows.min(cols) as f64, rows.max(cols) as f64);
         // A complex multiplication is four real ones.
         let teraflop = 16.0 * blocks * small * small * large * 1e-12;
@@ -133,16 +117,14 @@ impl Circulant {
 
     fn entries(&self) -> Result<Vec<Entry>, Error> {
         self.check_cost()?;
-        let frequencies: Vec<usize> = (0..self.outputs())
-            .filter(|&g| g <= self.opposite(g))
-            .collect();
+        let frequencies = self.blocks.half();
         let entries: Result<Vec<Vec<Entry>>, Error> = frequencies
             .par_iter()
             .map(|&frequency| {
-                let twice = self.opposite(frequency) != frequency;
+                let twice = self.blocks.opposite(frequency) != frequency;
                 let mut entries = Vec::new();
-                for group in 0..self.bank.geometry.groups {
-                    let block = self.block(frequency, group);
+                for group in 0..self.blocks.geometry().groups {
+                    let block = self.blocks.block(frequency, group);
                     let values = block.singular_values().map_err(failed)?;
                     entries.extend(values.into_iter().enumerate().map(|(index, sigma)| Entry {
                         sigma,
@@ -160,75 +142,11 @@ impl Circulant {
         Ok(entries)
     }
 
-    fn outputs(&self) -> usize {
-        self.output.iter().product()
-    }
-
-    /// The index of the output frequency -g.
-    fn opposite(&self, g: usize) -> usize {
-        let at = unravel(g, &self.output);
-        let mirrored: [usize; AXES] =
-            std::array::from_fn(|i| (self.output[i] - at[i]) % self.output[i]);
-        (mirrored[0] * self.output[1] + mirrored[1]) * self.output[2] + mirrored[2]
-    }
-
-    /// The input frequencies that alias to output frequency `g`.
-    fn aliases(&self, g: usize) -> Vec<[usize; AXES]> {
-        let at = unravel(g, &self.output);
-        let strides: [usize; AXES] = std::array::from_fn(|i| self.input[i] / self.output[i]);
-        (0..strides.iter().product())
-            .map(|alias| {
-                let copy = unravel(alias, &strides);
-                std::array::from_fn(|i| at[i] + copy[i] * self.output[i])
-            })
-            .collect()
-    }
-
-    /// The block of output frequency `g`: columns are (alias, input channel of the group).
-    fn block(&self, g: usize, group: usize) -> Mat<c64> {
-        let geometry = &self.bank.geometry;
-        let (rows, channels, taps) = (
-            geometry.out_per_group(),
-            geometry.in_per_group(),
-            geometry.taps(),
-        );
-        let aliases = self.aliases(g);
-        let scale = (1.0 / aliases.len() as f64).sqrt();
-        let phases: Vec<Vec<c64>> = aliases
-            .iter()
-            .map(|&f| (0..taps).map(|t| self.tap_wave(f, t) * scale).collect())
-            .collect();
-        Mat::from_fn(rows, aliases.len() * channels, |row, column| {
-            let (alias, channel) = (column / channels, column % channels);
-            let start = ((group * rows + row) * channels + channel) * taps;
-            self.bank.weight[start..start + taps]
-                .iter()
-                .zip(&phases[alias])
-                .map(|(&w, &phase)| phase * w)
-                .sum()
-        })
-    }
-
-    /// exp(2 pi i f . (position of tap t relative to the output) / n).
-    fn tap_wave(&self, f: [usize; AXES], t: usize) -> c64 {
-        let at = self.bank.geometry.tap(t);
-        let turns: f64 = (0..AXES)
-            .map(|i| {
-                let axis = &self.bank.geometry.axes[i];
-                let n = axis.input;
-                let position = (at[i] * axis.dilation + n - axis.padding.0 % n) % n;
-                // Reduced before the division: exact for any size.
-                ((f[i] as u128 * position as u128) % n as u128) as f64 / n as f64
-            })
-            .sum();
-        turn(turns)
-    }
-
     /// Decomposes one block. A block that is its own opposite is real in the basis of cosines and
     /// sines of its aliases, and is decomposed there, so that its vectors are real.
     fn decompose(&self, g: usize, group: usize) -> Result<Decomposition, Error> {
-        let block = self.block(g, group);
-        if self.opposite(g) != g {
+        let block = self.blocks.block(g, group);
+        if self.blocks.opposite(g) != g {
             let svd = block.thin_svd().map_err(failed)?;
             return Ok(Decomposition {
                 u: svd.U().to_owned(),
@@ -250,14 +168,14 @@ impl Circulant {
 
     /// The unitary change from aliases to cosines and sines, for each input channel.
     fn real_basis(&self, g: usize) -> Mat<c64> {
-        let aliases = self.aliases(g);
-        let channels = self.bank.geometry.in_per_group();
+        let aliases = self.blocks.aliases(g);
+        let channels = self.blocks.geometry().in_per_group();
         let size = aliases.len() * channels;
         let mut basis = Mat::zeros(size, size);
         let half = 0.5_f64.sqrt();
         for (a, f) in aliases.iter().enumerate() {
             let mirrored: [usize; AXES] =
-                std::array::from_fn(|i| (self.input[i] - f[i]) % self.input[i]);
+                std::array::from_fn(|i| (self.blocks.input[i] - f[i]) % self.blocks.input[i]);
             // The opposite of an alias of a frequency that is its own opposite is an alias.
             let b = aliases.iter().position(|f| *f == mirrored).unwrap_or(a);
             for channel in 0..channels {
@@ -279,12 +197,12 @@ impl Circulant {
 
     /// A right singular vector on the input grid: the real or the imaginary part of its wave.
     fn input_wave(&self, entry: &Entry, parts: &Decomposition, part: usize) -> Vec<f64> {
-        let g = &self.bank.geometry;
-        let aliases = self.aliases(entry.frequency);
+        let g = self.blocks.geometry();
+        let aliases = self.blocks.aliases(entry.frequency);
         let channels = g.in_per_group();
         let coefficient = |alias: usize, c: usize| parts.v[(alias * channels + c, entry.index)];
         let waves = Waves {
-            sizes: self.input,
+            sizes: self.blocks.input,
             frequencies: &aliases,
             channels,
         };
@@ -292,10 +210,10 @@ impl Circulant {
     }
 
     fn output_wave(&self, entry: &Entry, parts: &Decomposition, part: usize) -> Vec<f64> {
-        let g = &self.bank.geometry;
+        let g = self.blocks.geometry();
         let waves = Waves {
-            sizes: self.output,
-            frequencies: &[unravel(entry.frequency, &self.output)],
+            sizes: self.blocks.output,
+            frequencies: &[unravel(entry.frequency, &self.blocks.output)],
             channels: g.out_per_group(),
         };
         let coefficient = |_: usize, c: usize| parts.u[(c, entry.index)];
@@ -340,35 +258,4 @@ impl Waves<'_> {
         }
         vector
     }
-}
-
-fn turn(turns: f64) -> c64 {
-    let (sin, cos) = (std::f64::consts::TAU * turns).sin_cos();
-    c64::new(cos, sin)
-}
-
-fn check(axis: &Axis) -> Result<(), Error> {
-    let padding = axis.padding.0 + axis.padding.1;
-    if padding + 1 != axis.extent() {
-        return Err(refuse(format!(
-            "padding {:?} is not the {} samples that a kernel extent of {} needs to be periodic; \
-             use lanczos",
-            axis.padding,
-            axis.extent() - 1,
-            axis.extent()
-        )));
-    }
-    if padding > 0 && axis.mode != PaddingMode::Circular {
-        return Err(refuse(format!(
-            "the padding mode is {:?}, not circular; use lanczos",
-            axis.mode
-        )));
-    }
-    if axis.output * axis.stride != axis.input {
-        return Err(refuse(format!(
-            "{} outputs at stride {} are not one period of {} samples; use lanczos",
-            axis.output, axis.stride, axis.input
-        )));
-    }
-    Ok(())
 }

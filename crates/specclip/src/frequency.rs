@@ -1,0 +1,161 @@
+//! Convolutions in the frequency domain: the blocks that the discrete Fourier transform leaves.
+//!
+//! A convolution with circular padding of a whole period maps each frequency to itself (Sedghi,
+//! Gupta & Long 2019). With a stride s, the s^d input frequencies that alias to one output
+//! frequency form one block of c_out x (s^d c_in) entries (Senderovich et al. 2022). The operator
+//! is real, so the blocks of opposite frequencies are conjugate. Groups have blocks of their own.
+//! Kernels larger than the grid wrap, as the operator itself does.
+
+use faer::{Mat, c64};
+
+use crate::error::Error;
+use crate::kernel::geometry::{AXES, Axis, Geometry, unravel};
+use crate::operator::{FilterBank, PaddingMode};
+
+/// The blocks of a convolution that is block diagonal in frequency.
+pub(crate) struct Frequencies {
+    bank: FilterBank,
+    /// Sizes of the input grid.
+    pub(crate) input: [usize; AXES],
+    /// Sizes of the output grid: those of the input over the strides.
+    pub(crate) output: [usize; AXES],
+}
+
+impl Frequencies {
+    /// The convolution as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotApplicable`] unless padding is circular and one period, and the stride divides
+    /// the input.
+    pub(crate) fn circulant(bank: FilterBank) -> Result<Self, Error> {
+        for axis in &bank.geometry.axes {
+            check(axis)?;
+        }
+        Ok(Self::on_grid(bank))
+    }
+
+    /// The convolution with the sizes of `bank`, read as periodic, whatever its padding is.
+    fn on_grid(bank: FilterBank) -> Self {
+        Self {
+            input: bank.geometry.axes.each_ref().map(|a| a.input),
+            output: bank.geometry.axes.each_ref().map(|a| a.input / a.stride),
+            bank,
+        }
+    }
+
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.bank.geometry
+    }
+
+    /// Output frequencies: blocks of each group.
+    pub(crate) fn count(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    /// One of each pair of opposite frequencies, and those that are their own opposites.
+    pub(crate) fn half(&self) -> Vec<usize> {
+        let one_of_two = |&g: &usize| g <= self.opposite(g);
+        (0..self.count()).filter(one_of_two).collect()
+    }
+
+    /// The index of the output frequency -g; its block is the conjugate of that of g, with the
+    /// aliases in another order.
+    pub(crate) fn opposite(&self, g: usize) -> usize {
+        let at = unravel(g, &self.output);
+        let mirrored: [usize; AXES] =
+            std::array::from_fn(|i| (self.output[i] - at[i]) % self.output[i]);
+        (mirrored[0] * self.output[1] + mirrored[1]) * self.output[2] + mirrored[2]
+    }
+
+    /// The input frequencies that alias to output frequency `g`.
+    pub(crate) fn aliases(&self, g: usize) -> Vec<[usize; AXES]> {
+        let at = unravel(g, &self.output);
+        let strides: [usize; AXES] = std::array::from_fn(|i| self.input[i] / self.output[i]);
+        (0..strides.iter().product())
+            .map(|alias| {
+                let copy = unravel(alias, &strides);
+                std::array::from_fn(|i| at[i] + copy[i] * self.output[i])
+            })
+            .collect()
+    }
+
+    /// The block of output frequency `g` and a group: rows are output channels of the group,
+    /// columns are (alias, input channel of the group). Its entries are sums over the taps of
+    /// weights times [`tap_wave`](Self::tap_wave), over the root of the number of aliases.
+    pub(crate) fn block(&self, g: usize, group: usize) -> Mat<c64> {
+        let geometry = &self.bank.geometry;
+        let (rows, channels, taps) = (
+            geometry.out_per_group(),
+            geometry.in_per_group(),
+            geometry.taps(),
+        );
+        let aliases = self.aliases(g);
+        let scale = (1.0 / aliases.len() as f64).sqrt();
+        let phases: Vec<Vec<c64>> = aliases
+            .iter()
+            .map(|&f| (0..taps).map(|t| self.tap_wave(f, t) * scale).collect())
+            .collect();
+        Mat::from_fn(rows, aliases.len() * channels, |row, column| {
+            let (alias, channel) = (column / channels, column % channels);
+            let start = ((group * rows + row) * channels + channel) * taps;
+            self.bank.weight[start..start + taps]
+                .iter()
+                .zip(&phases[alias])
+                .map(|(&w, &phase)| phase * w)
+                .sum()
+        })
+    }
+
+    /// exp(2 pi i f . (position of tap t relative to the output) / n).
+    pub(crate) fn tap_wave(&self, f: [usize; AXES], t: usize) -> c64 {
+        let at = self.bank.geometry.tap(t);
+        let turns: f64 = (0..AXES)
+            .map(|i| {
+                let axis = &self.bank.geometry.axes[i];
+                let n = axis.input;
+                let position = (at[i] * axis.dilation + n - axis.padding.0 % n) % n;
+                // Reduced before the division: exact for any size.
+                ((f[i] as u128 * position as u128) % n as u128) as f64 / n as f64
+            })
+            .sum();
+        turn(turns)
+    }
+}
+
+pub(crate) fn turn(turns: f64) -> c64 {
+    let (sin, cos) = (std::f64::consts::TAU * turns).sin_cos();
+    c64::new(cos, sin)
+}
+
+pub(crate) fn refuse(reason: impl Into<String>) -> Error {
+    Error::NotApplicable {
+        method: "circulant",
+        reason: reason.into(),
+    }
+}
+
+fn check(axis: &Axis) -> Result<(), Error> {
+    let padding = axis.padding.0 + axis.padding.1;
+    if padding + 1 != axis.extent() {
+        return Err(refuse(format!(
+            "padding {:?} is not the {} samples that a kernel extent of {} needs to be periodic; \
+             use lanczos",
+            axis.padding,
+            axis.extent() - 1,
+            axis.extent()
+        )));
+    }
+    if padding > 0 && axis.mode != PaddingMode::Circular {
+        return Err(refuse(format!(
+            "the padding mode is {:?}, not circular; use lanczos",
+            axis.mode
+        )));
+    }
+    if axis.output * axis.stride != axis.input {
+        return Err(refuse(format!(
+            "{} outputs at stride {} are not one period of {} samples; use lanczos",
+            axis.output, axis.stride, axis.input
+        )));
+    }
+    Ok(())
+}
