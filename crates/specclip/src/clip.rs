@@ -2,10 +2,21 @@
 
 use std::time::Duration;
 
-use crate::bound::{self, Interval};
+use crate::Real;
+use crate::bound::Interval;
 use crate::error::Error;
-use crate::svd::{self, singular_values};
+use crate::real::norm;
 use crate::weight::Parametric;
+
+mod fastclip;
+mod frequency;
+mod judge;
+mod projection;
+mod scale;
+
+use judge::{Judge, Verdict};
+
+const NAME: &str = "clip";
 
 /// How the new weights are found.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,55 +149,170 @@ pub struct ClipReport {
     pub distance: f64,
     /// Rounds of the method; 0 where there are none.
     pub rounds: usize,
-    /// Actions of M and of its transpose, together, the judging solves included.
+    /// Actions of M and of its transpose and weight gradients, together, each of one vector, the
+    /// judging solves included.
     pub matvecs: usize,
+    /// What the operator was multiplied by at the end, because the method's result was still above
+    /// c; 1 where it was not.
+    pub factor: f64,
     /// How far from the best the result is, where the method knows.
     pub certificate: Option<Certificate>,
-    /// Whether the norm is at most c (1 + tolerance), as asked.
+    /// Whether the norm is at most c (1 + tolerance), as asked: by a converged solve from a start of
+    /// its own, its residual added, or by the proven upper end.
     pub reached: bool,
 }
 
 /// Clips the weights of an operator to the spectral norm `c`. A layer that already obeys keeps its
 /// weights bit for bit.
 ///
+/// Success is judged by a solve from random vectors of its own, never by the method. A result that
+/// it finds above c (1 + tolerance) is multiplied down to c ([`ClipReport::factor`]). Where the
+/// judging solve does not converge, nothing has been reached.
+///
 /// # Errors
-/// When c is not positive and finite, or the method does not apply; then nothing is changed.
+/// When c is not positive and finite, a setting is out of range, or the method does not apply; then
+/// nothing is changed.
 pub fn clip<P: Parametric + ?Sized>(
     op: &mut P,
     c: f64,
     params: &Params,
 ) -> Result<ClipReport, Error> {
+    check(c, params)?;
+    let original = owned(op);
+    let report = run(op, c, params, &original);
+    if report.is_err() {
+        op.set_weights(&original)?;
+    }
+    report
+}
+
+fn check(c: f64, params: &Params) -> Result<(), Error> {
     if !(c.is_finite() && c > 0.0) {
         return Err(Error::invalid(
-            "clip",
+            NAME,
             format!("the target {c} must be a positive number"),
         ));
     }
-    let (before, matvecs) = judge(op, params)?;
-    Ok(ClipReport {
-        target: c,
-        before,
-        after: before,
-        distance: 0.0,
-        rounds: 0,
-        matvecs,
-        certificate: None,
-        reached: before.sigma <= c * (1.0 + params.tolerance),
-    })
+    if !(params.tolerance.is_finite() && params.tolerance >= 0.0) {
+        return Err(Error::invalid(
+            NAME,
+            format!("the tolerance {} must not be negative", params.tolerance),
+        ));
+    }
+    match &params.method {
+        Method::FastClip(settings) => settings.check(params.proven),
+        _ => Ok(()),
+    }
 }
 
-/// A freshly started solve.
-fn judge<P: Parametric + ?Sized>(op: &P, params: &Params) -> Result<(Norm, usize), Error> {
-    let solver = svd::Params {
-        seed: params.seed,
-        ..svd::Params::default()
+fn run<P: Parametric + ?Sized>(
+    op: &mut P,
+    c: f64,
+    params: &Params,
+    original: &[Vec<P::Scalar>],
+) -> Result<ClipReport, Error> {
+    let mut judge = Judge::new(c, params);
+    let before = judge.look(op)?;
+    let mut report = ClipReport {
+        target: c,
+        before: before.norm,
+        after: before.norm,
+        distance: 0.0,
+        rounds: 0,
+        matvecs: judge.matvecs,
+        factor: 1.0,
+        certificate: None,
+        reached: judge.accepts(&before),
     };
-    let top = singular_values(op, 1, &solver)?;
-    let interval = bound::interval(op, &bound::Params::default())?;
-    let norm = Norm {
-        sigma: top.sigma[0],
-        converged: top.converged(),
-        interval,
+    // A lower estimate below c says nothing about what there is to clip.
+    let unknown = !params.proven && !before.norm.converged && before.norm.sigma <= c;
+    if report.reached || unknown {
+        return Ok(report);
+    }
+    if original.is_empty() {
+        return Err(Error::NotApplicable {
+            method: NAME,
+            reason: "the operator has no weights".to_owned(),
+        });
+    }
+    let moved = apply(op, &mut judge, &before, params)?;
+    let after = settle(op, &mut judge, &mut report)?;
+    report.after = after.norm;
+    report.reached = judge.accepts(&after);
+    report.rounds = moved.rounds;
+    report.matvecs = moved.matvecs + judge.matvecs;
+    report.distance = distance(&owned(op), original);
+    report.certificate = moved.least_distance.map(|least_distance| Certificate {
+        least_distance,
+        gap: (report.distance - least_distance) / least_distance,
+        proven: after.norm.interval.upper <= c,
+    });
+    Ok(report)
+}
+
+/// What a method did to the operator, which carries the new weights.
+#[derive(Debug, Clone, Default)]
+struct Moved {
+    rounds: usize,
+    /// Actions of M and of its transpose and weight gradients, each of one vector.
+    matvecs: usize,
+    /// No weights with norm at most the target are nearer than this; 0 proves nothing.
+    least_distance: Option<f64>,
+}
+
+fn apply<P: Parametric + ?Sized>(
+    op: &mut P,
+    judge: &mut Judge,
+    before: &Verdict<P::Block>,
+    params: &Params,
+) -> Result<Moved, Error> {
+    // The upper end has to come down to c, so the value has to go below by as much as they differ.
+    let target = if params.proven {
+        judge.target * (before.norm.sigma / before.norm.interval.upper)
+    } else {
+        judge.target
     };
-    Ok((norm, top.matvecs))
+    match &params.method {
+        Method::Scale => scale::solve(op, target / before.norm.sigma),
+        Method::FastClip(settings) => fastclip::solve(op, target, settings, params, &before.top),
+        Method::Projection(settings) => projection::solve(op, target, settings, params),
+        Method::Frequency { crop } => frequency::solve(op, target, *crop),
+    }
+}
+
+/// Judges the result, and multiplies it to where it is accepted if it is not.
+fn settle<P: Parametric + ?Sized>(
+    op: &mut P,
+    judge: &mut Judge,
+    report: &mut ClipReport,
+) -> Result<Verdict<P::Block>, Error> {
+    // More than once only where the tolerance is no larger than rounding.
+    const ATTEMPTS: usize = 4;
+    let mut verdict = judge.look(op)?;
+    for attempt in 0..ATTEMPTS {
+        let Some(factor) = judge.correction(&verdict) else {
+            break;
+        };
+        let margin = 8.0 * P::Scalar::UNIT_ROUNDOFF * attempt as f64;
+        let factor = factor * (1.0 - margin);
+        scale::multiply(op, factor)?;
+        report.factor *= factor;
+        verdict = judge.look(op)?;
+    }
+    Ok(verdict)
+}
+
+/// Copies of all weights.
+fn owned<P: Parametric + ?Sized>(op: &P) -> Vec<Vec<P::Scalar>> {
+    op.weights()
+        .into_iter()
+        .map(<[P::Scalar]>::to_vec)
+        .collect()
+}
+
+/// ||a - b||_F over all weights.
+fn distance<T: Real>(a: &[Vec<T>], b: &[Vec<T>]) -> f64 {
+    let pairs = a.iter().flatten().zip(b.iter().flatten());
+    let differences: Vec<f64> = pairs.map(|(a, b)| a.to_f64() - b.to_f64()).collect();
+    norm(&differences)
 }

@@ -1,0 +1,113 @@
+//! Whether a norm obeys its target, by solves from random vectors of their own.
+
+use super::{Method, Norm, Params, fastclip};
+use crate::bound::{self, Interval};
+use crate::error::Error;
+use crate::operator::LinearOperator;
+use crate::svd::{self, Triplets, singular_values};
+
+/// Judges an operator by its own solves. No two start from the same random vectors, nor from those
+/// of a method.
+pub(super) struct Judge {
+    /// c.
+    pub(super) target: f64,
+    /// Actions that the judging has cost.
+    pub(super) matvecs: usize,
+    tolerance: f64,
+    proven: bool,
+    /// A norm at or below this is to be raised.
+    floor: f64,
+    seed: u64,
+}
+
+/// What a solve has found.
+pub(super) struct Verdict<B> {
+    pub(super) norm: Norm,
+    pub(super) top: Triplets<B>,
+}
+
+impl Judge {
+    pub(super) fn new(c: f64, params: &Params) -> Self {
+        let floor = match &params.method {
+            Method::FastClip(settings) if settings.raise => c - fastclip::RAISE_BELOW,
+            _ => f64::NEG_INFINITY,
+        };
+        Self {
+            target: c,
+            matvecs: 0,
+            tolerance: params.tolerance,
+            proven: params.proven,
+            floor,
+            // The digits of sqrt(2): far from what a caller's seeds and their successors are.
+            seed: params.seed ^ 0x6a09_e667_f3bc_c908,
+        }
+    }
+
+    /// Solves anew and finds an interval.
+    pub(super) fn look<Op: LinearOperator + ?Sized>(
+        &mut self,
+        op: &Op,
+    ) -> Result<Verdict<Op::Block>, Error> {
+        self.seed = self.seed.wrapping_add(1);
+        let top = top(op, self.tolerance, self.seed)?;
+        self.matvecs += top.matvecs;
+        let bounds = bound::Params {
+            seed: self.seed,
+            ..bound::Params::default()
+        };
+        let norm = Norm {
+            sigma: top.sigma[0],
+            converged: top.converged(),
+            interval: bound::interval(op, &bounds)?,
+        };
+        Ok(Verdict { norm, top })
+    }
+
+    /// Whether the norm is as asked.
+    pub(super) fn accepts<B>(&self, verdict: &Verdict<B>) -> bool {
+        let converged = self.proven || verdict.norm.converged;
+        converged
+            && self.measure(verdict) <= self.target * (1.0 + self.tolerance)
+            && verdict.norm.sigma > self.floor
+    }
+
+    /// What has to be at most c: the proven upper end, or the converged value with its residual.
+    fn measure<B>(&self, verdict: &Verdict<B>) -> f64 {
+        let Interval { upper, .. } = verdict.norm.interval;
+        if self.proven {
+            upper
+        } else {
+            above(&verdict.top)
+        }
+    }
+
+    /// The factor that makes an operator acceptable; none where it is, or where nothing is known.
+    pub(super) fn correction<B>(&self, verdict: &Verdict<B>) -> Option<f64> {
+        let measure = self.measure(verdict);
+        let known = (self.proven || verdict.norm.converged) && measure > 0.0;
+        (known && !self.accepts(verdict)).then(|| self.target / measure)
+    }
+}
+
+/// The largest singular triplet from random vectors, good enough to judge by `tolerance`.
+///
+/// The residual bounds the error of sigma, and a tenth of the tolerance is little beside it; where
+/// that asks for more than rounding leaves, as much as it does leave.
+pub(super) fn top<Op: LinearOperator + ?Sized>(
+    op: &Op,
+    tolerance: f64,
+    seed: u64,
+) -> Result<Triplets<Op::Block>, Error> {
+    let least = (32.0 * <Op::Block as crate::Block>::UNIT_ROUNDOFF).max(1e-11);
+    let params = svd::Params {
+        tolerance: (0.1 * tolerance).clamp(least, 1e-4),
+        seed,
+        ..svd::Params::default()
+    };
+    singular_values(op, 1, &params)
+}
+
+/// What sigma_1 is at most, if the triplet is the largest: sigma and its residual.
+pub(super) fn above<B>(top: &Triplets<B>) -> f64 {
+    top.sigma[0] + top.residuals[0]
+}
