@@ -14,6 +14,7 @@ mod judge;
 mod projection;
 mod scale;
 
+pub use frequency::full_grid;
 use judge::{Judge, Verdict};
 
 const NAME: &str = "clip";
@@ -21,7 +22,8 @@ const NAME: &str = "clip";
 /// How the new weights are found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Method {
-    /// All weights times c / sigma_1 (Gouk et al. 2021).
+    /// All weights times c / sigma_1 (Gouk et al. 2021). Of a composition the first weight alone: a
+    /// batch normalisation after a convolution stays as it is.
     Scale,
     /// FastClip: Algorithms 2 and 3 of Ebrahimpour-Boroojeny, Telgarsky & Sundaram (AISTATS 2024).
     FastClip(FastClip),
@@ -30,7 +32,8 @@ pub enum Method {
     /// Singular values of the blocks of the discrete Fourier transform clipped, transformed back and,
     /// with `crop`, cut to the kernel's taps (Sedghi, Gupta & Long 2019; Senderovich et al. 2022).
     Frequency {
-        /// Whether taps outside the kernel are dropped; without, the result must have none.
+        /// Whether taps outside the kernel are dropped. Without, the kernel must cover the whole
+        /// grid: [`full_grid`] makes it do so.
         crop: bool,
     },
 }
@@ -40,7 +43,8 @@ pub enum Method {
 pub struct FastClip {
     /// The step size of the gradient steps.
     pub step: Step,
-    /// Whether a norm below c is raised to it, as the paper's code does.
+    /// Whether a norm of at most c - 0.05 is raised to c, as the paper's code does with
+    /// convolutions. The number is absolute, so with c <= 0.05 nothing is raised.
     pub raise: bool,
     /// Gradient steps of one round.
     pub inner_steps: usize,
@@ -64,10 +68,11 @@ impl Default for FastClip {
 pub enum Step {
     /// 1 / L with L the Lipschitz constant of the gradient, found by a few power steps.
     Automatic,
-    /// That of the paper's code: 0.35 divided by the width of the output for a convolution, 0.35 for
-    /// a dense layer, 0.01 for a composition.
+    /// That of the paper's code: 0.35 divided by the width of the output for a layer with spatial
+    /// axes, 0.35 for one without, 0.01 where several weights move (a convolution and its batch
+    /// normalisation). An error where the loss grows with it.
     Reference,
-    /// This number.
+    /// This number; an error where the loss grows with it.
     Fixed(f64),
 }
 

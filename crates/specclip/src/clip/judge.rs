@@ -1,6 +1,7 @@
 //! Whether a norm obeys its target, by solves from random vectors of their own.
 
 use super::{Method, Norm, Params, fastclip};
+use crate::block::Block;
 use crate::bound::{self, Interval};
 use crate::error::Error;
 use crate::operator::LinearOperator;
@@ -98,7 +99,7 @@ pub(super) fn top<Op: LinearOperator + ?Sized>(
     tolerance: f64,
     seed: u64,
 ) -> Result<Triplets<Op::Block>, Error> {
-    let least = (32.0 * <Op::Block as crate::Block>::UNIT_ROUNDOFF).max(1e-11);
+    let least = (32.0 * Op::Block::UNIT_ROUNDOFF).max(1e-11);
     let params = svd::Params {
         tolerance: (0.1 * tolerance).clamp(least, 1e-4),
         seed,
