@@ -34,6 +34,12 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
     /// When a weight has the wrong size or is not finite; then nothing is changed.
     fn set_weights(&mut self, weights: &[Vec<Self::Scalar>]) -> Result<(), Error>;
 
+    /// Which of the weights M is linear in jointly, so that they may move together: all of them,
+    /// but for products, of which one factor's weights move and the others stay.
+    fn linear_weights(&self) -> Vec<bool> {
+        vec![true; self.weights().len()]
+    }
+
     /// The derivative of W -> M(W) v in the direction `direction`: the sum over the weights of
     /// M(..., direction_i, ...) v.
     ///
@@ -89,6 +95,9 @@ impl<P: Parametric + ?Sized> Parametric for Box<P> {
     }
     fn set_weights(&mut self, weights: &[Vec<P::Scalar>]) -> Result<(), Error> {
         (**self).set_weights(weights)
+    }
+    fn linear_weights(&self) -> Vec<bool> {
+        (**self).linear_weights()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use faer::{Mat, MatRef};
+use faer::{Accum, Mat, MatMut, MatRef};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -14,6 +14,9 @@ use crate::real::norm;
 /// Rows that one thread works on at a time. Sums are taken part by part in a fixed order, so
 /// results do not depend on the number of threads.
 const PART: usize = 8192;
+
+/// Vectors on both sides from which on products of blocks are matrix products.
+const WIDE: usize = 16;
 
 /// Rows summed in the scalar type before the sum goes on in `f64`.
 const CHUNK: usize = 2048;
@@ -101,6 +104,34 @@ impl<T: Real> Columns<T> {
         parts
     }
 
+    fn matrix(&self, range: Range<usize>) -> MatRef<'_, T> {
+        let data = &self.data[range.start * self.rows..range.end * self.rows];
+        MatRef::from_column_major_slice(data, self.rows, range.len())
+    }
+
+    /// Gram products of many vectors: chunk after chunk of the rows, added up in `f64`.
+    fn wide_gram(&self, range: Range<usize>, other: &Self) -> Mat<f64> {
+        let (rows, cols) = (range.len(), other.cols);
+        let (x, y) = (self.matrix(range), other.matrix(0..cols));
+        let mut sums = Mat::zeros(rows, cols);
+        let mut partial = vec![T::ZERO; rows * cols];
+        for start in (0..self.rows).step_by(CHUNK) {
+            let count = CHUNK.min(self.rows - start);
+            T::matmul(
+                MatMut::from_column_major_slice_mut(&mut partial, rows, cols),
+                Accum::Replace,
+                x.subrows(start, count).transpose(),
+                y.subrows(start, count),
+            );
+            for (j, column) in partial.chunks_exact(rows).enumerate() {
+                for (i, x) in column.iter().enumerate() {
+                    sums[(i, j)] += x.to_f64();
+                }
+            }
+        }
+        sums
+    }
+
     fn piece(&self, column: usize, part: usize) -> &[T] {
         let column = self.column(column);
         &column[part * PART..self.rows.min((part + 1) * PART)]
@@ -125,6 +156,9 @@ impl<T: Real> Block for Columns<T> {
     fn gram(&self, range: Range<usize>, other: &Self) -> Mat<f64> {
         assert_eq!(self.rows, other.rows, "vectors of different lengths");
         let (rows, cols) = (range.len(), other.cols);
+        if rows.min(cols) >= WIDE {
+            return self.wide_gram(range, other);
+        }
         let arch = Arch::new();
         let partial = |part: usize| {
             let mut sums = vec![0.0; rows * cols];
@@ -160,6 +194,19 @@ impl<T: Real> Block for Columns<T> {
             c.shape(),
             "coefficients of another size"
         );
+        if range.len().min(self.cols) >= WIDE {
+            let (rows, cols) = (self.rows, self.cols);
+            let coefficients = rounded::<T>(c);
+            let coefficients =
+                MatRef::from_column_major_slice(&coefficients, range.len(), self.cols);
+            T::matmul(
+                MatMut::from_column_major_slice_mut(&mut self.data, rows, cols),
+                Accum::Add,
+                x.matrix(range),
+                coefficients,
+            );
+            return;
+        }
         let arch = Arch::new();
         let add = |(part, pieces): (usize, Vec<&mut [T]>)| {
             for (j, y) in pieces.into_iter().enumerate() {
@@ -179,6 +226,17 @@ impl<T: Real> Block for Columns<T> {
     fn rotate(&mut self, c: MatRef<'_, f64>) {
         let (from, to) = c.shape();
         assert!(from.max(to) <= self.cols, "more coefficients than vectors");
+        if from.min(to) >= WIDE {
+            let mut rotated = vec![T::ZERO; self.rows * to];
+            T::matmul(
+                MatMut::from_column_major_slice_mut(&mut rotated, self.rows, to),
+                Accum::Replace,
+                self.matrix(0..from),
+                MatRef::from_column_major_slice(&rounded::<T>(c), from, to),
+            );
+            self.data[..rotated.len()].copy_from_slice(&rotated);
+            return;
+        }
         let arch = Arch::new();
         self.parts_mut().into_par_iter().for_each(|mut pieces| {
             let len = pieces.first().map_or(0, |p| p.len());
@@ -240,6 +298,12 @@ impl<T: Real> Block for Columns<T> {
     fn download(&self) -> Vec<f64> {
         self.data.iter().map(|x| x.to_f64()).collect()
     }
+}
+
+/// Coefficients in the scalar type of the vectors, column after column.
+fn rounded<T: Real>(c: MatRef<'_, f64>) -> Vec<T> {
+    let column = |j| (0..c.nrows()).map(move |i| T::from_f64(c[(i, j)]));
+    (0..c.ncols()).flat_map(column).collect()
 }
 
 fn chunk<T>(piece: &[T], start: usize) -> &[T] {

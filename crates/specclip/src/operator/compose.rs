@@ -142,6 +142,17 @@ where
         Ok(gradients)
     }
 
+    /// Those of the inner operator, or of the outer one where the inner has none: a convolution
+    /// before its batch normalisation, or behind a padding.
+    fn linear_weights(&self) -> Vec<bool> {
+        let (mut inner, mut outer) = (self.inner.linear_weights(), self.outer.linear_weights());
+        if inner.contains(&true) {
+            outer.fill(false);
+        }
+        inner.append(&mut outer);
+        inner
+    }
+
     fn set_weights(&mut self, weights: &[Vec<B::Scalar>]) -> Result<(), Error> {
         let (inner, outer) = (self.inner.weights().len(), self.outer.weights().len());
         if weights.len() != inner + outer {

@@ -127,6 +127,11 @@ impl<Op: Parametric> Parametric for Sum<Op> {
         Ok(gradients)
     }
 
+    fn linear_weights(&self) -> Vec<bool> {
+        let terms = self.terms.iter();
+        terms.flat_map(Parametric::linear_weights).collect()
+    }
+
     fn set_weights(&mut self, weights: &[Vec<Op::Scalar>]) -> Result<(), Error> {
         let counts: Vec<usize> = self.terms.iter().map(|t| t.weights().len()).collect();
         let all = counts.iter().sum();

@@ -56,6 +56,9 @@ impl<Op: Parametric> Parametric for Adjoint<Op> {
     fn set_weights(&mut self, weights: &[Vec<Op::Scalar>]) -> Result<(), Error> {
         self.0.set_weights(weights)
     }
+    fn linear_weights(&self) -> Vec<bool> {
+        self.0.linear_weights()
+    }
 }
 
 /// A multiple c M of an operator M.
@@ -131,5 +134,8 @@ impl<Op: Parametric> Parametric for Scaled<Op> {
     }
     fn set_weights(&mut self, weights: &[Vec<Op::Scalar>]) -> Result<(), Error> {
         self.op.set_weights(weights)
+    }
+    fn linear_weights(&self) -> Vec<bool> {
+        self.op.linear_weights()
     }
 }
