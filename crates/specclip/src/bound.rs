@@ -2,6 +2,17 @@
 
 use std::fmt;
 
+mod action;
+mod choice;
+mod cover;
+mod dense;
+mod frequency;
+mod krylov;
+mod rounding;
+mod schur;
+
+pub use krylov::Krylov;
+
 use crate::error::Error;
 use crate::operator::LinearOperator;
 
@@ -13,6 +24,9 @@ pub enum Argument {
     Vector,
     /// The Gram iteration on a matrix (Delattre et al. 2023).
     Gram,
+    /// M'M is below a multiple of the identity, by a Cholesky factorisation of the difference (after
+    /// Rump 2006).
+    Cholesky,
     /// The largest norm of a frequency block of a circular convolution that contains the operator.
     Frequency,
     /// The supremum over all frequencies, bounded from a grid (LipGrid: Araujo et al. 2021).
@@ -41,6 +55,7 @@ impl Argument {
         match self {
             Self::Vector => "vector",
             Self::Gram => "gram",
+            Self::Cholesky => "cholesky",
             Self::Frequency => "frequency",
             Self::LipGrid => "lipgrid",
             Self::FantasticFour => "fantastic-four",
@@ -108,21 +123,82 @@ impl Interval {
     }
 }
 
+/// The value of one argument.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Upper {
+    /// No smaller than the spectral norm, but for the failure probability.
+    pub value: f64,
+    /// The probability with which that fails: 0 for a deterministic argument.
+    pub failure_probability: f64,
+}
+
 /// An interval that contains the spectral norm of an operator.
 ///
 /// # Errors
 /// [`Error::NotApplicable`] when no argument that was asked for applies, and what the operator refuses.
+///
+/// ```
+/// use specclip::bound::{Params, interval};
+/// use specclip::operator::{Conv, ConvParams, PaddingMode};
+///
+/// let params = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+/// let conv = Conv::<f32>::new(vec![1.0; 9], &[1, 1, 3, 3], &[1, 32, 32], &params)?;
+/// let norm = interval(&conv, &Params::default())?;
+/// assert!(norm.lower > 8.93 && norm.upper <= 9.0 && norm.failure_probability == 0.0);
+/// # Ok::<(), specclip::Error>(())
+/// ```
 pub fn interval<Op: LinearOperator + ?Sized>(op: &Op, params: &Params) -> Result<Interval, Error> {
-    let _ = params;
-    let upper = op.frobenius().ok_or_else(|| Error::NotApplicable {
-        method: "frobenius",
-        reason: "the operator's entries are not known".to_owned(),
-    })?;
-    Ok(Interval {
-        lower: 0.0,
-        upper,
-        lower_by: Argument::Vector,
-        upper_by: Argument::Frobenius,
-        failure_probability: 0.0,
+    check(params)?;
+    choice::interval(op, params)
+}
+
+/// What one argument says, even where another is tighter.
+///
+/// # Errors
+/// [`Error::NotApplicable`] where the argument says nothing about such an operator, and what the
+/// operator refuses.
+pub fn upper<Op: LinearOperator + ?Sized>(
+    op: &Op,
+    argument: Argument,
+    params: &Params,
+) -> Result<Upper, Error> {
+    check(params)?;
+    choice::upper(op, argument, params)
+}
+
+/// The probabilistic bound with a Krylov space of a given size.
+///
+/// # Errors
+/// [`Error::NotApplicable`] where a space of this size says nothing at this probability, and what
+/// the operator refuses.
+pub fn krylov<Op: LinearOperator + ?Sized>(
+    op: &Op,
+    size: &Krylov,
+    params: &Params,
+) -> Result<Upper, Error> {
+    check(params)?;
+    if size.steps == 0 || size.block == 0 {
+        return Err(Error::invalid(
+            "krylov",
+            "steps and vectors must be at least 1",
+        ));
+    }
+    let value = size.bound(op, params.failure_probability, params.seed)?;
+    Ok(Upper {
+        value,
+        failure_probability: params.failure_probability,
     })
+}
+
+fn check(params: &Params) -> Result<(), Error> {
+    if (0.0..1.0).contains(&params.failure_probability) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "bound",
+        format!(
+            "the failure probability {} must be at least 0 and below 1",
+            params.failure_probability
+        ),
+    ))
 }

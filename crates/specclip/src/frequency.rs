@@ -35,12 +35,17 @@ impl Frequencies {
     }
 
     /// The convolution with the sizes of `bank`, read as periodic, whatever its padding is.
-    fn on_grid(bank: FilterBank) -> Self {
+    pub(crate) fn on_grid(bank: FilterBank) -> Self {
         Self {
             input: bank.geometry.axes.each_ref().map(|a| a.input),
             output: bank.geometry.axes.each_ref().map(|a| a.input / a.stride),
             bank,
         }
+    }
+
+    /// Row-major (output channel, input channel of the group, taps).
+    pub(crate) fn weight(&self) -> &[f64] {
+        &self.bank.weight
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {

@@ -43,7 +43,7 @@ pub use function::Function;
 pub use pool::PoolParams;
 pub use resample::{Coordinates, NearestRounding, ResampleMode, ResampleParams};
 pub use separable::{AxisMatrix, Separable};
-pub use structure::Structure;
+pub use structure::{Part, Structure};
 pub use sum::Sum;
 pub use view::{Adjoint, Scaled};
 

@@ -10,7 +10,7 @@ use crate::block::Block;
 use crate::error::Error;
 use crate::operator::{LinearOperator, Structure};
 
-mod basis;
+pub(crate) mod basis;
 mod circulant;
 mod exact;
 mod lanczos;

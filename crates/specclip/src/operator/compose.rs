@@ -1,5 +1,6 @@
 //! One operator after another.
 
+use super::structure::Part;
 use super::{LinearOperator, Structure, check_action};
 use crate::block::{Block, Columns};
 use crate::error::Error;
@@ -105,11 +106,7 @@ where
 
     /// A convolution whose channels are then multiplied is a convolution.
     fn structure(&self) -> Structure {
-        // After a flattening the outer channels are others than the inner ones.
-        if self.outer.input_shape() != self.inner.output_shape() {
-            return Structure::Unknown;
-        }
-        self.inner.structure().then(self.outer.structure())
+        Structure::product(Part::new(&self.inner), Part::new(&self.outer))
     }
 }
 

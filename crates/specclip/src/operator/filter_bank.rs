@@ -1,6 +1,7 @@
 //! A convolution as data: geometry and weights, for the methods that look inside.
 
-use crate::kernel::geometry::{AXES, Geometry};
+use super::separable::AxisMatrix;
+use crate::kernel::geometry::{AXES, Axis, Geometry};
 
 /// The filters of a convolution (or of the convolution that an operator is the transpose of), with
 /// everything that decides what they do: padding, stride, dilation, groups and sizes.
@@ -44,6 +45,32 @@ impl FilterBank {
             }
         }
         self
+    }
+
+    /// This convolution after a layer that only pads, as one convolution with that padding; none
+    /// where the layer does something else or the convolution pads as well.
+    pub(crate) fn after_padding(&self, axes: &[AxisMatrix]) -> Option<Self> {
+        if self.transposed || axes.len() > AXES {
+            return None;
+        }
+        let mut bank = self.clone();
+        let named = &mut bank.geometry.axes[AXES - axes.len()..];
+        for (axis, matrix) in named.iter_mut().zip(axes) {
+            let (before, after, mode) = matrix.padding()?;
+            if before + after == 0 {
+                continue;
+            }
+            if axis.padding != (0, 0) {
+                return None;
+            }
+            *axis = Axis {
+                input: axis.input - before - after,
+                padding: (before, after),
+                mode,
+                ..*axis
+            };
+        }
+        Some(bank)
     }
 
     /// The Frobenius norm of the operator: the sum over pairs of taps of <W_t, W_t'> times the

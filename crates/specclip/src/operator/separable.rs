@@ -52,6 +52,41 @@ impl AxisMatrix {
         matrix
     }
 
+    /// Each output with the inputs that it sums and their factors.
+    pub(crate) fn rows(&self) -> &[Vec<(usize, f64)>] {
+        &self.rows
+    }
+
+    /// The padding (before, after, mode) that this matrix is; none where it is something else.
+    pub(crate) fn padding(&self) -> Option<(usize, usize, PaddingMode)> {
+        let added = self.rows.len().checked_sub(self.inputs)?;
+        let reads = |q: usize, from: Option<usize>| match (from, self.rows[q].as_slice()) {
+            (None, []) => true,
+            (Some(i), [(j, factor)]) => i == *j && *factor == 1.0,
+            _ => false,
+        };
+        let modes = [
+            PaddingMode::Zeros,
+            PaddingMode::Circular,
+            PaddingMode::Reflect,
+            PaddingMode::Replicate,
+        ];
+        for before in 0..=added {
+            if !(0..self.inputs).all(|i| reads(before + i, Some(i))) {
+                continue;
+            }
+            for mode in modes {
+                let after = added - before;
+                if check_padding("padding", 0, self.inputs, (before, after), mode).is_ok()
+                    && (0..self.rows.len()).all(|q| reads(q, source(self.inputs, before, mode, q)))
+                {
+                    return Some((before, after, mode));
+                }
+            }
+        }
+        None
+    }
+
     pub(super) fn scale(&mut self, factor: f64) {
         for (_, entry) in self.rows.iter_mut().flatten() {
             *entry *= factor;

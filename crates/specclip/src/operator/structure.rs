@@ -2,7 +2,7 @@
 
 use faer::Mat;
 
-use super::{FilterBank, separable::AxisMatrix};
+use super::{FilterBank, LinearOperator, separable::AxisMatrix};
 use crate::real::norm;
 
 /// The form of an operator, for the methods that look inside. Values are in `f64`, whatever the
@@ -18,8 +18,48 @@ pub enum Structure {
     Channels(Vec<f64>),
     /// Every channel alike: the Kronecker product of one matrix for each further axis.
     Axes(Vec<AxisMatrix>),
+    /// One operator after another, the first to act first; at least two, none of them unknown.
+    Product(Vec<Part>),
+    /// Operators with the same inputs and outputs, added up; none of them unknown.
+    Sum(Vec<Structure>),
     /// Nothing is known.
     Unknown,
+}
+
+/// One factor of a product. The shapes at both sides of a seam have as many elements, but may
+/// differ where there is a flattening.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub(crate) structure: Structure,
+    pub(crate) input_shape: Vec<usize>,
+    pub(crate) output_shape: Vec<usize>,
+}
+
+impl Part {
+    /// An operator's structure with its shapes.
+    pub(crate) fn new<Op: LinearOperator + ?Sized>(op: &Op) -> Self {
+        Self {
+            structure: op.structure(),
+            input_shape: op.input_shape().to_vec(),
+            output_shape: op.output_shape().to_vec(),
+        }
+    }
+
+    pub(crate) fn transpose(self) -> Self {
+        Self {
+            structure: self.structure.transpose(),
+            input_shape: self.output_shape,
+            output_shape: self.input_shape,
+        }
+    }
+
+    /// The factors of a product, or the part itself.
+    fn factors(self) -> Vec<Self> {
+        match self.structure {
+            Structure::Product(parts) => parts,
+            _ => vec![self],
+        }
+    }
 }
 
 impl Structure {
@@ -29,6 +69,10 @@ impl Structure {
             Self::Matrix(matrix) => Self::Matrix(matrix.transpose().to_owned()),
             Self::Filters(bank) => Self::Filters(bank.transpose()),
             Self::Axes(axes) => Self::Axes(axes.iter().map(AxisMatrix::transpose).collect()),
+            Self::Product(parts) => {
+                Self::Product(parts.into_iter().rev().map(Part::transpose).collect())
+            }
+            Self::Sum(terms) => Self::Sum(terms.into_iter().map(Self::transpose).collect()),
             Self::Channels(_) | Self::Unknown => self,
         }
     }
@@ -41,32 +85,54 @@ impl Structure {
             Self::Channels(factors) => {
                 Self::Channels(factors.into_iter().map(|f| f * factor).collect())
             }
-            Self::Axes(mut axes) => {
-                if let Some(first) = axes.first_mut() {
+            Self::Axes(mut axes) => match axes.first_mut() {
+                Some(first) => {
                     first.scale(factor);
+                    Self::Axes(axes)
                 }
-                Self::Axes(axes)
+                None => Self::Unknown,
+            },
+            Self::Product(mut parts) => {
+                let first = std::mem::replace(&mut parts[0].structure, Self::Unknown);
+                parts[0].structure = first.scale(factor);
+                match parts[0].structure {
+                    Self::Unknown => Self::Unknown,
+                    _ => Self::Product(parts),
+                }
             }
+            Self::Sum(terms) => Self::sum(terms.into_iter().map(|t| t.scale(factor)).collect()),
             Self::Unknown => self,
         }
     }
 
-    /// The structure of `outer` after this one, whose output has the shape that `outer` takes.
-    pub(crate) fn then(self, outer: Self) -> Self {
-        let Self::Channels(factors) = outer else {
+    /// The structure of a sum of operators with the same inputs and outputs.
+    pub(crate) fn sum(mut terms: Vec<Self>) -> Self {
+        if terms.iter().any(|t| matches!(t, Self::Unknown)) {
             return Self::Unknown;
-        };
-        match self {
-            Self::Matrix(matrix) => {
-                Self::Matrix(Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| {
-                    factors[i] * matrix[(i, j)]
-                }))
+        }
+        match terms.len() {
+            1 => terms.remove(0),
+            _ => Self::Sum(terms),
+        }
+    }
+
+    /// The structure of `outer` after `inner`. Neighbours that are one layer of a known kind
+    /// become one: channels that are multiplied before or after a layer, and padding before a
+    /// convolution.
+    pub(crate) fn product(inner: Part, outer: Part) -> Self {
+        let mut parts: Vec<Part> = Vec::new();
+        for part in inner.factors().into_iter().chain(outer.factors()) {
+            if matches!(part.structure, Self::Unknown) {
+                return Self::Unknown;
             }
-            Self::Filters(bank) => Self::Filters(bank.scale_outputs(&factors)),
-            Self::Channels(inner) => {
-                Self::Channels(inner.iter().zip(&factors).map(|(a, b)| a * b).collect())
+            match parts.pop() {
+                None => parts.push(part),
+                Some(before) => parts.extend(join(before, part)),
             }
-            Self::Axes(_) | Self::Unknown => Self::Unknown,
+        }
+        match parts.len() {
+            1 => parts.remove(0).structure,
+            _ => Self::Product(parts),
         }
     }
 
@@ -81,7 +147,49 @@ impl Structure {
                 let product: f64 = axes.iter().map(AxisMatrix::frobenius).product();
                 Some((shape[0] as f64).sqrt() * product)
             }
-            Self::Unknown => None,
+            Self::Product(_) | Self::Sum(_) | Self::Unknown => None,
         }
+    }
+}
+
+/// Two neighbours as one part where that is possible.
+fn join(inner: Part, outer: Part) -> Vec<Part> {
+    // After a flattening the outer channels are others than the inner ones.
+    if inner.output_shape != outer.input_shape {
+        return vec![inner, outer];
+    }
+    let joined = match (&inner.structure, &outer.structure) {
+        (_, Structure::Channels(factors)) => scale_outputs(&inner.structure, factors),
+        (Structure::Channels(factors), _) => {
+            scale_outputs(&outer.structure.clone().transpose(), factors).map(Structure::transpose)
+        }
+        (Structure::Axes(axes), Structure::Filters(bank)) => {
+            bank.after_padding(axes).map(Structure::Filters)
+        }
+        _ => None,
+    };
+    match joined {
+        Some(structure) => vec![Part {
+            structure,
+            input_shape: inner.input_shape,
+            output_shape: outer.output_shape,
+        }],
+        None => vec![inner, outer],
+    }
+}
+
+/// Multiplies each output channel by a factor.
+fn scale_outputs(structure: &Structure, factors: &[f64]) -> Option<Structure> {
+    match structure {
+        Structure::Matrix(m) => Some(Structure::Matrix(Mat::from_fn(
+            m.nrows(),
+            m.ncols(),
+            |i, j| factors[i] * m[(i, j)],
+        ))),
+        Structure::Filters(bank) => Some(Structure::Filters(bank.clone().scale_outputs(factors))),
+        Structure::Channels(inner) => Some(Structure::Channels(
+            inner.iter().zip(factors).map(|(a, b)| a * b).collect(),
+        )),
+        _ => None,
     }
 }

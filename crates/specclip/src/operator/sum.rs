@@ -1,6 +1,6 @@
 //! Operators side by side, added up.
 
-use super::{LinearOperator, check_action};
+use super::{LinearOperator, Structure, check_action};
 use crate::block::{Block, Columns};
 use crate::error::Error;
 use crate::kernel::scratch::Pool;
@@ -103,6 +103,10 @@ impl<Op: LinearOperator> LinearOperator for Sum<Op> {
             [only] => only.frobenius(),
             _ => None,
         }
+    }
+
+    fn structure(&self) -> Structure {
+        Structure::sum(self.terms.iter().map(Op::structure).collect())
     }
 }
 

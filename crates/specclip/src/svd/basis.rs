@@ -17,13 +17,13 @@ pub(super) fn subtract<B: Block>(
 }
 
 /// A block made orthonormal: `block` = basis `against` + new vectors `within`.
-pub(super) struct Orthonormal {
+pub(crate) struct Orthonormal {
     /// Coefficients of the basis.
-    pub(super) against: Mat<f64>,
+    pub(crate) against: Mat<f64>,
     /// Coefficients of the new vectors: upper triangular.
-    pub(super) within: Mat<f64>,
+    pub(crate) within: Mat<f64>,
     /// New vectors: fewer than the block had when the space has no more dimensions.
-    pub(super) kept: usize,
+    pub(crate) kept: usize,
 }
 
 /// Sums of a [`Watch`]. Two overlook nine tenths of a component once in 150 steps; the component grows
@@ -39,7 +39,7 @@ const SUMS: usize = 2;
 /// that is about to end. A basis that is orthogonal to the square root of the rounding error gives
 /// Ritz values that are right to rounding (Simon, Linear Algebra Appl. 61, 1984); Ritz vectors are
 /// as good as the basis, so it must be better than the tolerance.
-pub(super) struct Watch<B> {
+pub(crate) struct Watch<B> {
     sums: B,
     /// The component that is accepted, relative to the vector.
     allowed: f64,
@@ -79,7 +79,7 @@ impl<B: Block> Watch<B> {
 }
 
 /// The basis that vectors are made orthogonal to: the first `size` of `vectors`.
-pub(super) struct Basis<'a, B> {
+pub(crate) struct Basis<'a, B> {
     vectors: &'a B,
     size: usize,
     /// So many of them are compared with every vector; all of them with vectors that are lost.
@@ -89,7 +89,7 @@ pub(super) struct Basis<'a, B> {
 
 impl<'a, B> Basis<'a, B> {
     /// Every vector is compared with all of the basis.
-    pub(super) fn whole(vectors: &'a B, size: usize) -> Self {
+    pub(crate) fn whole(vectors: &'a B, size: usize) -> Self {
         Self {
             vectors,
             size,
@@ -119,7 +119,7 @@ impl<'a, B> Basis<'a, B> {
 /// A comparison is one pass of classical Gram-Schmidt, and a second where the first cancelled more
 /// than half of a vector (Daniel, Gragg, Kaufman & Stewart 1976; Giraud & Langou 2005: "twice is
 /// enough").
-pub(super) fn orthonormalise<B: Block>(
+pub(crate) fn orthonormalise<B: Block>(
     x: &mut B,
     basis: &Basis<B>,
     negligible: f64,

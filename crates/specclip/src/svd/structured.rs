@@ -101,7 +101,7 @@ impl Exact {
             Structure::Channels(factors) => Ok(Some(channels(factors, planes.0))),
             Structure::Filters(bank) => pointwise(bank),
             Structure::Axes(axes) => separable(&axes, op.input_shape()[0], planes, k),
-            Structure::Matrix(_) | Structure::Unknown => Ok(None),
+            _ => Ok(None),
         }
     }
 

@@ -1,0 +1,154 @@
+//! The largest norm of a frequency block of a periodic convolution.
+//!
+//! Only one of two opposite frequencies is looked at, for their blocks are conjugate. The norm of
+//! a block is bounded by a Cholesky factorisation (see `dense`): a first look at a few blocks gives
+//! a value that most blocks are then proven to lie below, and only blocks above it are looked at
+//! closely.
+//!
+//! *Coarse grids.* For a vector v the squared norm of v' B(phi) is a trigonometric polynomial in
+//! each output frequency phi, of degree D = floor((extent - 1) / stride) (the sum over aliases
+//! keeps only multiples of the stride). By M. Riesz's lemma a trigonometric polynomial q >= 0 of
+//! degree D with maximum Q has q >= Q cos^2(D delta / 2) at a distance delta <= pi / D of it. A grid
+//! of S > D frequencies has one within pi / S, so the norm at any frequency is at most the largest
+//! on the grid over cos(pi D / (2 S)), axis by axis. (Ehlich & Zeller, Math. Z. 86 (1964).)
+
+use faer::{Mat, Par, c64};
+use rayon::prelude::*;
+
+use super::cover::Cover;
+use super::dense;
+use super::rounding::{ENTRY, U, frobenius_above, gamma, up};
+use crate::frequency::Frequencies;
+use crate::kernel::geometry::{AXES, Axis};
+
+/// One block in so many is looked at first.
+const FIRST_LOOK: usize = 13;
+
+/// Fewest frequencies along an axis that a coarse grid has for each degree.
+const COARSEST: usize = 6;
+
+/// A cover with the grid on which its frequencies are looked at.
+pub(super) struct Grid {
+    pub(super) blocks: Frequencies,
+    /// No less than the factor from the largest block on the grid to the norm.
+    pub(super) factor: f64,
+}
+
+impl Grid {
+    /// The finest grid, up to the cover's own, on which `cost` of a grid with so many blocks is at
+    /// most `budget`; none where the coarsest costs more.
+    pub(super) fn new(cover: Cover, budget: f64) -> Option<Self> {
+        let own = cover.bank.geometry.axes.each_ref().map(frequencies);
+        let finest = own.into_iter().max().unwrap_or(1);
+        let block = block_cost(&cover);
+        let affordable = |limit: usize| {
+            let axes = &cover.bank.geometry.axes;
+            let sizes: [usize; AXES] = std::array::from_fn(|i| sampled(&axes[i], limit));
+            let count: f64 = sizes.iter().map(|&s| s as f64).product();
+            ((count / 2.0).ceil() * block <= budget).then_some(sizes)
+        };
+        // The number of frequencies grows with the limit: bisection.
+        let (mut low, mut high) = (1, finest + 1);
+        let mut best = affordable(low)?;
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match affordable(middle) {
+                Some(sizes) => (low, best) = (middle, sizes),
+                None => high = middle,
+            }
+        }
+        let mut bank = cover.bank;
+        let mut cosines = 1.0;
+        for (axis, &size) in bank.geometry.axes.iter_mut().zip(&best) {
+            if size < frequencies(axis) {
+                let angle = std::f64::consts::FRAC_PI_2 * degree(axis) as f64 / size as f64;
+                cosines *= angle.cos();
+                axis.input = size * axis.stride;
+                axis.output = size;
+            }
+        }
+        Some(Self {
+            blocks: Frequencies::on_grid(bank),
+            factor: up(cover.factor_squared.sqrt() / cosines),
+        })
+    }
+
+    /// No less than the norm of the covered convolution.
+    pub(super) fn norm(&self, block_norm: impl Fn(&Mat<c64>, Option<f64>) -> f64 + Sync) -> f64 {
+        let half = self.blocks.half();
+        let groups = self.blocks.geometry().groups;
+        let first = half.par_iter().step_by(FIRST_LOOK).map(|&g| {
+            let estimates = (0..groups)
+                .map(|group| dense::estimate(self.blocks.block(g, group).as_ref(), Par::Seq));
+            estimates.fold(0.0, f64::max)
+        });
+        let hint = first.reduce(|| 0.0, f64::max) * (1.0 + 1e-9);
+        let hint = (hint > 0.0).then_some(hint);
+        let largest = half.par_iter().map(|&g| {
+            let norms = (0..groups).map(|group| {
+                let block = self.blocks.block(g, group);
+                if block.nrows().min(block.ncols()) == 1 {
+                    frobenius_above(block.as_ref())
+                } else {
+                    block_norm(&block, hint)
+                }
+            });
+            norms.fold(0.0, larger)
+        });
+        let largest = largest.reduce(|| 0.0, larger);
+        up((largest + self.error()) * self.factor)
+    }
+
+    /// No less than the norm of what rounding did to the blocks. An entry is a sum over taps of
+    /// weights times complex numbers of modulus 1, each known to 32 u: up to three fractions, times
+    /// 2 pi, and a sine.
+    pub(super) fn error(&self) -> f64 {
+        let g = self.blocks.geometry();
+        let taps = g.taps();
+        let per_group = g.out_per_group() * g.in_per_group() * taps;
+        let sums = self.blocks.weight().chunks_exact(per_group).map(|weights| {
+            let squares = weights.chunks_exact(taps).map(|w| {
+                let sum: f64 = w.iter().map(|w| w.abs()).sum();
+                sum * sum
+            });
+            squares.sum::<f64>().sqrt()
+        });
+        let largest = sums.fold(0.0, f64::max);
+        up(largest * (1.0 + gamma(per_group)) * (1.5 * gamma(2 * taps + 4) + 48.0 * U + ENTRY))
+    }
+}
+
+/// The larger number; NaN where one is NaN, so that it is not lost.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+/// Output frequencies of the cover's own grid.
+fn frequencies(axis: &Axis) -> usize {
+    axis.input / axis.stride
+}
+
+/// The degree of the squared norm as a trigonometric polynomial of the output frequency.
+fn degree(axis: &Axis) -> usize {
+    (axis.extent() - 1) / axis.stride
+}
+
+/// Frequencies along an axis when at most about `limit` are wanted.
+fn sampled(axis: &Axis, limit: usize) -> usize {
+    let coarsest = (COARSEST * degree(axis)).max(1);
+    frequencies(axis).min(limit.max(coarsest))
+}
+
+/// Floating-point operations for one frequency.
+fn block_cost(cover: &Cover) -> f64 {
+    let g = &cover.bank.geometry;
+    let aliases: f64 = g.axes.iter().map(|a| a.stride as f64).product();
+    let (rows, cols) = (g.out_per_group() as f64, g.in_per_group() as f64 * aliases);
+    let (small, large) = (rows.min(cols), rows.max(cols));
+    let dense = if small > 1.0 {
+        4.0 * large * small * small + 3.0 * small * small * small + 100.0 * small * small
+    } else {
+        0.0
+    };
+    g.groups as f64 * (2000.0 + dense + 8.0 * rows * cols * g.taps() as f64)
+}

@@ -1,0 +1,139 @@
+//! Rounding errors of `f64` arithmetic, bounded from above.
+//!
+//! The model is the standard one (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd
+//! ed., chapter 3): each operation has a relative error of at most u = 2^-53, and a sum of n
+//! products, in any order and with or without fused operations, differs from the exact one by at
+//! most gamma_n = n u / (1 - n u) times the sum of the products' absolute values. Complex products
+//! are sums of twice as many real ones. Underflow is not modelled: weights are scaled to a largest
+//! one near 1 first, which makes it negligible beside u.
+
+use faer::{MatRef, c64};
+
+/// Unit roundoff of `f64`.
+pub(super) const U: f64 = f64::EPSILON / 2.0;
+
+/// The relative error of a structure's numbers against the exact products of the layer's own
+/// weights and factors: each is the product of a few of them, with one rounding each.
+pub(super) const ENTRY: f64 = 64.0 * U;
+
+/// gamma_n, rounded up.
+pub(super) fn gamma(n: usize) -> f64 {
+    // Twice n u is larger than gamma_n wherever n u is below one half; beyond, nothing is known.
+    match n as f64 * U {
+        nu if nu < 0.25 => nu * (1.0 + 2.0 * nu) * (1.0 + 8.0 * U),
+        _ => f64::INFINITY,
+    }
+}
+
+/// A number that a few operations computed, rounded up for them.
+pub(super) fn up(x: f64) -> f64 {
+    x * (1.0 + 16.0 * U)
+}
+
+/// A number that a few operations computed, rounded down for them.
+pub(super) fn down(x: f64) -> f64 {
+    x * (1.0 - 16.0 * U)
+}
+
+/// A scalar of the matrices whose norms are bounded.
+pub(super) trait Scalar: faer::traits::ComplexField<Real = f64> + Copy {
+    /// Real products that one product is made of, for each of its parts.
+    const PRODUCTS: usize;
+    /// |x|^2.
+    fn square(self) -> f64;
+    /// The real part.
+    fn re(self) -> f64;
+    fn conjugate(self) -> Self;
+    fn scaled(self, factor: f64) -> Self;
+    fn plus(self, other: Self) -> Self;
+    fn real(x: f64) -> Self;
+}
+
+impl Scalar for f64 {
+    const PRODUCTS: usize = 1;
+    fn square(self) -> f64 {
+        self * self
+    }
+    fn re(self) -> f64 {
+        self
+    }
+    fn conjugate(self) -> Self {
+        self
+    }
+    fn scaled(self, factor: f64) -> Self {
+        self * factor
+    }
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+    fn real(x: f64) -> Self {
+        x
+    }
+}
+
+impl Scalar for c64 {
+    const PRODUCTS: usize = 2;
+    fn square(self) -> f64 {
+        self.re * self.re + self.im * self.im
+    }
+    fn re(self) -> f64 {
+        self.re
+    }
+    fn conjugate(self) -> Self {
+        Self::new(self.re, -self.im)
+    }
+    fn scaled(self, factor: f64) -> Self {
+        Self::new(self.re * factor, self.im * factor)
+    }
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+    fn real(x: f64) -> Self {
+        Self::new(x, 0.0)
+    }
+}
+
+/// The error of an entry of a product of matrices with `inner` terms, relative to the product of
+/// the absolute values.
+pub(super) fn product_error<E: Scalar>(inner: usize) -> f64 {
+    // The parts of a complex number: a factor of at most the root of 2 for its absolute value.
+    let parts = (E::PRODUCTS as f64).sqrt() * (1.0 + 2.0 * U);
+    parts * gamma(E::PRODUCTS * inner + 2)
+}
+
+/// No less than the Frobenius norm.
+pub(super) fn frobenius_above<E: Scalar>(matrix: MatRef<'_, E>) -> f64 {
+    let (rows, cols) = matrix.shape();
+    let squares: f64 = (0..cols)
+        .map(|j| (0..rows).map(|i| matrix[(i, j)].square()).sum::<f64>())
+        .sum();
+    // Sums of columns, then a sum over columns: additions on any path from a term to the total.
+    up((squares * (1.0 + gamma(rows + cols + 4))).sqrt())
+}
+
+/// No less than the norm of a vector.
+pub(super) fn norm_above(x: &[f64]) -> f64 {
+    up((sum_of_squares(x) * (1.0 + gamma(x.len() / 8 + 16))).sqrt())
+}
+
+/// No more than the norm of a vector.
+pub(super) fn norm_below(x: &[f64]) -> f64 {
+    down(
+        (sum_of_squares(x) * (1.0 - gamma(x.len() / 8 + 16)))
+            .max(0.0)
+            .sqrt(),
+    )
+}
+
+/// In eight interleaved sums.
+fn sum_of_squares(x: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let chunks = x.chunks_exact(8);
+    let rest: f64 = chunks.remainder().iter().map(|x| x * x).sum();
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += x * x;
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
