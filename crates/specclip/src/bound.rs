@@ -7,14 +7,22 @@ mod choice;
 mod cover;
 mod dense;
 mod frequency;
+mod gradient;
+mod gram;
 mod krylov;
 mod rounding;
 mod schur;
+mod torus;
 
+pub use gradient::{Gradient, gram_gradient, norm_gradient};
 pub use krylov::Krylov;
 
 use crate::error::Error;
 use crate::operator::LinearOperator;
+
+/// Products of the Gram iteration behind [`Argument::Gram`]: it exceeds the norm of a matrix with n
+/// equal singular values by a factor of n^(1/128), 5 % for n = 512, and that of others by less.
+pub const GRAM_PRODUCTS: usize = 6;
 
 /// Why one end of an interval holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

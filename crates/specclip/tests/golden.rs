@@ -1,160 +1,12 @@
-//! Reference results from PyTorch in f64 and a dense SVD of the materialised operator.
-//!
-//! Reads every `*.json` of the folder named by `SPECCLIP_GOLDEN_DIR`, else of `tests/golden`.
+//! Actions and spectra against reference results (see `cases`).
 
+mod cases;
 mod common;
 
-use std::path::PathBuf;
-
+use cases::{Case, cases};
 use common::{adjoint, apply, distance, dot, norm};
-use serde::Deserialize;
-use specclip::operator::{
-    BoxedOperator, Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Dense, Diagonal,
-    PaddingMode,
-};
 use specclip::svd::{Method, Params, Shift, full_spectrum, singular_values};
 use specclip::{Error, LinearOperator, Real};
-
-#[derive(Deserialize)]
-struct File {
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    kind: String,
-    note: String,
-    input: Vec<usize>,
-    #[serde(default)]
-    in_channels: usize,
-    #[serde(default)]
-    out_channels: usize,
-    #[serde(default)]
-    kernel: Vec<usize>,
-    #[serde(default)]
-    stride: Vec<usize>,
-    #[serde(default)]
-    padding: Vec<usize>,
-    #[serde(default)]
-    output_padding: Vec<usize>,
-    #[serde(default)]
-    padding_mode: Option<String>,
-    #[serde(default)]
-    dilation: Vec<usize>,
-    #[serde(default)]
-    groups: usize,
-    #[serde(default)]
-    in_features: usize,
-    #[serde(default)]
-    out_features: usize,
-    #[serde(default)]
-    weight: Vec<f64>,
-    batch_norm: Option<BatchNorm>,
-    matrix_shape: [usize; 2],
-    singular_values: Vec<f64>,
-    frobenius: f64,
-    x: Vec<f64>,
-    y: Vec<f64>,
-    #[serde(rename = "Ax")]
-    mx: Option<Vec<f64>>,
-    #[serde(rename = "y_dot_Ax")]
-    y_dot_mx: f64,
-}
-
-#[derive(Deserialize)]
-struct BatchNorm {
-    gamma: Vec<f64>,
-    running_var: Vec<f64>,
-    eps: f64,
-}
-
-impl Case {
-    fn weight<T: Real>(&self) -> Vec<T> {
-        self.weight.iter().map(|&w| T::from_f64(w)).collect()
-    }
-
-    fn padding(&self) -> Vec<(usize, usize)> {
-        self.padding.iter().map(|&p| (p, p)).collect()
-    }
-
-    fn conv<T: Real>(&self) -> Conv<T> {
-        let mut shape = vec![self.out_channels, self.in_channels / self.groups];
-        shape.extend(&self.kernel);
-        let params = ConvParams {
-            stride: self.stride.clone(),
-            padding: self.padding(),
-            mode: match self.padding_mode.as_deref() {
-                None | Some("zeros") => PaddingMode::Zeros,
-                Some("circular") => PaddingMode::Circular,
-                Some("reflect") => PaddingMode::Reflect,
-                Some("replicate") => PaddingMode::Replicate,
-                Some(other) => panic!("unknown padding mode {other}"),
-            },
-            dilation: self.dilation.clone(),
-            groups: self.groups,
-        };
-        Conv::new(self.weight(), &shape, &self.input, &params).unwrap()
-    }
-
-    fn conv_transpose<T: Real>(&self) -> ConvTranspose<T> {
-        let mut shape = vec![self.in_channels, self.out_channels / self.groups];
-        shape.extend(&self.kernel);
-        let params = ConvTransposeParams {
-            stride: self.stride.clone(),
-            padding: self.padding(),
-            output_padding: self.output_padding.clone(),
-            dilation: self.dilation.clone(),
-            groups: self.groups,
-        };
-        ConvTranspose::new(self.weight(), &shape, &self.input, &params).unwrap()
-    }
-
-    fn batch_norm<T: Real>(&self, shape: &[usize]) -> Diagonal<T> {
-        let bn = self.batch_norm.as_ref().unwrap();
-        Diagonal::batch_norm(&bn.gamma, &bn.running_var, bn.eps, shape).unwrap()
-    }
-
-    fn operator<T: Real>(&self) -> BoxedOperator<T> {
-        match self.kind.as_str() {
-            "conv1d" | "conv2d" | "conv3d" => Box::new(self.conv()),
-            "conv1d+batch_norm" | "conv2d+batch_norm" | "conv3d+batch_norm" => {
-                let conv = self.conv();
-                let batch_norm = self.batch_norm(conv.output_shape());
-                Box::new(Compose::new(batch_norm, conv).unwrap())
-            }
-            "conv_transpose1d" | "conv_transpose2d" | "conv_transpose3d" => {
-                Box::new(self.conv_transpose())
-            }
-            "linear" => {
-                Box::new(Dense::new(self.weight(), self.out_features, self.in_features).unwrap())
-            }
-            "batch_norm" => Box::new(self.batch_norm(&self.input)),
-            other => panic!("unknown case kind {other}"),
-        }
-    }
-}
-
-fn cases() -> Vec<Case> {
-    let folder = std::env::var_os("SPECCLIP_GOLDEN_DIR").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden"),
-        PathBuf::from,
-    );
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "json"))
-        .collect();
-    files.sort();
-    let mut cases = Vec::new();
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let file: File = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        cases.extend(file.cases);
-    }
-    assert!(!cases.is_empty(), "no golden case in {}", folder.display());
-    cases
-}
 
 fn check_actions<T: Real>(case: &Case, tau: f64) {
     let op = case.operator::<T>();
@@ -251,32 +103,6 @@ fn check_spectrum<T: Real>(case: &Case, tau: f64) {
             assert!(!case.is_circulant(), "{note}: circulant must apply");
         }
         Err(other) => panic!("{note}: {other}"),
-    }
-}
-
-impl Case {
-    /// Written from the definition, apart from the library: every output reads a whole kernel of
-    /// samples of a periodic input, and the stride keeps the period.
-    fn is_circulant(&self) -> bool {
-        if !self.kind.starts_with("conv") {
-            return false;
-        }
-        // A transposed convolution pads zeros; without padding and with single taps it is periodic.
-        let transposed = self.kind.starts_with("conv_transpose");
-        (0..self.kernel.len()).all(|i| {
-            let extent = self.dilation[i] * (self.kernel[i] - 1) + 1;
-            let circular = self.padding_mode.as_deref() == Some("circular") && !transposed;
-            let size = if transposed {
-                (self.input[i + 1] - 1) * self.stride[i] + extent + self.output_padding[i]
-                    - 2 * self.padding[i]
-            } else {
-                self.input[i + 1]
-            };
-            2 * self.padding[i] == extent - 1
-                && (circular || extent == 1)
-                && size.is_multiple_of(self.stride[i])
-                && (!transposed || size == self.input[i + 1] * self.stride[i])
-        })
     }
 }
 

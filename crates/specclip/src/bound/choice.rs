@@ -1,21 +1,21 @@
 //! Which argument is used.
 
-use faer::{Mat, get_global_parallelism};
+use faer::{Mat, Par, get_global_parallelism};
 
 use super::action::{image_error, ratio_below};
 use super::cover::covers;
 use super::frequency::Grid;
 use super::rounding::{ENTRY, down, norm_above, norm_below, up};
 use super::schur::{axis_schur, frobenius, schur};
-use super::{Argument, Interval, Krylov, Params, Upper, dense};
+use super::{Argument, GRAM_PRODUCTS, Interval, Krylov, Params, Upper, dense, gram, torus};
 use crate::block::Block;
 use crate::error::Error;
-use crate::operator::{AxisMatrix, LinearOperator, Part, Structure, materialise};
+use crate::operator::{AxisMatrix, FilterBank, LinearOperator, Part, Structure, materialise};
 use crate::svd::{self, singular_values};
 
 /// Floating-point operations that one layer's bound may take by default: about a second. An
 /// argument that is asked for by name may take a hundred times as many.
-const BUDGET: f64 = 6e10;
+pub(super) const BUDGET: f64 = 6e10;
 const NAMED_BUDGET: f64 = 100.0 * BUDGET;
 
 /// The relative gap up to which no dearer argument is tried, and up to which no random one is.
@@ -184,7 +184,7 @@ fn value<Op: LinearOperator + ?Sized>(
     }
 }
 
-fn refuse(argument: Argument, reason: &str) -> Error {
+pub(super) fn refuse(argument: Argument, reason: &str) -> Error {
     Error::NotApplicable {
         method: argument.name(),
         reason: reason.to_owned(),
@@ -204,23 +204,19 @@ fn structural(part: &Part, argument: Argument, budget: f64) -> Result<f64, Error
             &part,
         )),
         (Argument::Frequency, Structure::Filters(bank)) => {
-            let grids = covers(bank)
-                .into_iter()
-                .filter_map(|c| Grid::new(c, budget));
-            let norms = grids.map(|grid| {
-                grid.norm(|block, hint| dense::norm(block.as_ref(), hint, faer::Par::Seq))
-            });
-            norms
-                .fold(None, |best: Option<f64>, norm| {
-                    Some(best.map_or(norm, |best| best.min(norm)))
-                })
-                .ok_or_else(|| {
-                    refuse(
-                        argument,
-                        "it would take too long on so many channels; use krylov",
-                    )
-                })
+            over_grids(bank, argument, budget, Grid::norm)
         }
+        (Argument::Gram, Structure::Matrix(matrix)) => {
+            let norm = gram::norm(matrix.as_ref(), GRAM_PRODUCTS, get_global_parallelism());
+            Ok(entrywise(norm, &part))
+        }
+        (Argument::Gram, Structure::Filters(bank)) => {
+            over_grids(bank, argument, budget / GRAM_PRODUCTS as f64, |grid| {
+                grid.bound(|block| gram::norm(block, GRAM_PRODUCTS, Par::Seq))
+            })
+        }
+        (Argument::LipGrid, Structure::Filters(bank)) => Ok(torus::lip_grid(bank)),
+        (Argument::FantasticFour, Structure::Filters(bank)) => Ok(torus::fantastic_four(bank)),
         (Argument::Channels, Structure::Channels(factors)) => {
             let largest = factors.iter().fold(0.0, |m: f64, f| m.max(f.abs()));
             Ok(up(largest * (1.0 + ENTRY)))
@@ -266,6 +262,25 @@ fn structural(part: &Part, argument: Argument, budget: f64) -> Result<f64, Error
     value.map(|value| value * unit.0 * unit.1)
 }
 
+/// The least of the bounds on the grids of all covers.
+fn over_grids(
+    bank: &FilterBank,
+    argument: Argument,
+    budget: f64,
+    norm: impl Fn(&Grid) -> f64,
+) -> Result<f64, Error> {
+    let covers = covers(bank);
+    let share = budget / covers.len() as f64;
+    let grids = covers.into_iter().filter_map(|c| Grid::new(c, share));
+    let norms = grids.map(|grid| norm(&grid));
+    norms.min_by(f64::total_cmp).ok_or_else(|| {
+        refuse(
+            argument,
+            "it would take too long on so many channels; use krylov",
+        )
+    })
+}
+
 fn best_of(part: &Part, argument: Argument, budget: f64) -> Result<f64, Error> {
     let best = deterministic(part, budget);
     best.map(|(value, _)| value).ok_or_else(|| {
@@ -277,7 +292,7 @@ fn best_of(part: &Part, argument: Argument, budget: f64) -> Result<f64, Error> {
 }
 
 /// With the error of the structure's own entries.
-fn entrywise(norm: f64, part: &Part) -> f64 {
+pub(super) fn entrywise(norm: f64, part: &Part) -> f64 {
     let size = frobenius(&part.structure, &part.input_shape).unwrap_or(norm);
     up(norm + ENTRY * size)
 }
@@ -308,7 +323,7 @@ fn axis_norm(axis: &AxisMatrix) -> f64 {
 
 /// The structure with its largest weight near 1, and the power of two (as two factors, for it may
 /// be too large for one) that was taken out.
-fn normalised(part: &Part) -> (Part, (f64, f64)) {
+pub(super) fn normalised(part: &Part) -> (Part, (f64, f64)) {
     let most = |values: &[f64]| values.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
     let largest = match &part.structure {
         Structure::Matrix(m) => m.norm_max(),

@@ -13,6 +13,7 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul_with_conj};
 use faer::{Accum, Conj, Mat, MatRef, Par, Side};
 
+use super::gram::{gram, mirror};
 use super::rounding::{Scalar, U, frobenius_above, product_error, up};
 
 /// How far above an estimate of the largest eigenvalue s is tried, relative to it.
@@ -61,36 +62,8 @@ struct Gram<E> {
 
 impl<E: Scalar> Gram<E> {
     fn new(a: MatRef<'_, E>, par: Par) -> Self {
-        let wide = a.nrows() < a.ncols();
-        let (n, inner) = if wide {
-            a.shape()
-        } else {
-            (a.ncols(), a.nrows())
-        };
-        let mut matrix = Mat::<E>::zeros(n, n);
-        let (lhs, conj_lhs, rhs, conj_rhs) = if wide {
-            (a, Conj::No, a.transpose(), Conj::Yes)
-        } else {
-            (a.transpose(), Conj::Yes, a, Conj::No)
-        };
-        matmul_with_conj(
-            matrix.as_mut(),
-            BlockStructure::TriangularLower,
-            Accum::Replace,
-            lhs,
-            BlockStructure::Rectangular,
-            conj_lhs,
-            rhs,
-            BlockStructure::Rectangular,
-            conj_rhs,
-            E::real(1.0),
-            par,
-        );
-        for j in 0..n {
-            for i in j + 1..n {
-                matrix[(j, i)] = matrix[(i, j)].conjugate();
-            }
-        }
+        let matrix = gram(a, par);
+        let inner = a.nrows().max(a.ncols());
         let frobenius = frobenius_above(a);
         Self {
             matrix,
@@ -134,11 +107,7 @@ impl<E: Scalar> Gram<E> {
             E::real(1.0),
             par,
         );
-        for j in 0..n {
-            for i in j + 1..n {
-                residual[(j, i)] = residual[(i, j)].conjugate();
-            }
-        }
+        mirror(&mut residual);
         let residual = frobenius_above(residual.as_ref());
         // The residual was itself rounded: a sum of n + 2 terms.
         let (l, g) = (

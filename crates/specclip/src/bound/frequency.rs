@@ -12,7 +12,7 @@
 //! of S > D frequencies has one within pi / S, so the norm at any frequency is at most the largest
 //! on the grid over cos(pi D / (2 S)), axis by axis. (Ehlich & Zeller, Math. Z. 86 (1964).)
 
-use faer::{Mat, Par, c64};
+use faer::{MatRef, Par, c64};
 use rayon::prelude::*;
 
 use super::cover::Cover;
@@ -73,30 +73,32 @@ impl Grid {
         })
     }
 
-    /// No less than the norm of the covered convolution.
-    pub(super) fn norm(&self, block_norm: impl Fn(&Mat<c64>, Option<f64>) -> f64 + Sync) -> f64 {
-        let half = self.blocks.half();
-        let groups = self.blocks.geometry().groups;
-        let first = half.par_iter().step_by(FIRST_LOOK).map(|&g| {
-            let estimates = (0..groups)
-                .map(|group| dense::estimate(self.blocks.block(g, group).as_ref(), Par::Seq));
-            estimates.fold(0.0, f64::max)
+    /// No less than the norm of the covered convolution: the blocks' by Cholesky factorisations.
+    pub(super) fn norm(&self) -> f64 {
+        let groups = 0..self.blocks.geometry().groups;
+        let first = self.blocks.half().into_par_iter().step_by(FIRST_LOOK);
+        let estimates = first.map(|g| {
+            let estimate = |group| dense::estimate(self.blocks.block(g, group).as_ref(), Par::Seq);
+            groups.clone().map(estimate).fold(0.0, f64::max)
         });
-        let hint = first.reduce(|| 0.0, f64::max) * (1.0 + 1e-9);
-        let hint = (hint > 0.0).then_some(hint);
-        let largest = half.par_iter().map(|&g| {
-            let norms = (0..groups).map(|group| {
+        let hint = estimates.reduce(|| 0.0, f64::max) * (1.0 + 1e-9);
+        self.bound(|block| dense::norm(block, (hint > 0.0).then_some(hint), Par::Seq))
+    }
+
+    /// No less than the norm of the covered convolution, from bounds of the blocks' norms.
+    pub(super) fn bound(&self, block_norm: impl Fn(MatRef<'_, c64>) -> f64 + Sync) -> f64 {
+        let half = self.blocks.half();
+        let norms = half.into_par_iter().map(|g| {
+            let norms = (0..self.blocks.geometry().groups).map(|group| {
                 let block = self.blocks.block(g, group);
-                if block.nrows().min(block.ncols()) == 1 {
-                    frobenius_above(block.as_ref())
-                } else {
-                    block_norm(&block, hint)
+                match block.nrows().min(block.ncols()) {
+                    1 => frobenius_above(block.as_ref()),
+                    _ => block_norm(block.as_ref()),
                 }
             });
             norms.fold(0.0, larger)
         });
-        let largest = largest.reduce(|| 0.0, larger);
-        up((largest + self.error()) * self.factor)
+        up((norms.reduce(|| 0.0, larger) + self.error()) * self.factor)
     }
 
     /// No less than the norm of what rounding did to the blocks. An entry is a sum over taps of

@@ -1,5 +1,7 @@
 //! Random configurations of every operator, each held as plain data so that a failure can be read.
 
+#![allow(dead_code, unused_imports)] // each test file uses its own part
+
 mod strategies;
 
 use specclip::operator::{

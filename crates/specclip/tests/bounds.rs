@@ -1,0 +1,414 @@
+//! Bounds against the true norm, from dense decompositions in f64.
+
+mod cases;
+mod common;
+mod configurations;
+
+use configurations::{Layer, values};
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use specclip::bound::{
+    Argument, GRAM_PRODUCTS, Krylov, Params, gram_gradient, interval, krylov, norm_gradient, upper,
+};
+use specclip::operator::{
+    Adjoint, BoxedOperator, Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Dense,
+    Diagonal, PaddingMode, Scaled, materialise,
+};
+use specclip::svd::{self, full_spectrum};
+use specclip::{Error, LinearOperator, Parametric, Real};
+
+const ARGUMENTS: [Argument; 12] = [
+    Argument::Gram,
+    Argument::Cholesky,
+    Argument::Frequency,
+    Argument::LipGrid,
+    Argument::FantasticFour,
+    Argument::Schur,
+    Argument::Frobenius,
+    Argument::Channels,
+    Argument::Axes,
+    Argument::Composition,
+    Argument::Sum,
+    Argument::Krylov,
+];
+
+/// What the dense decomposition, in f64, may be wrong by.
+const SVD_ERROR: f64 = 1e-12;
+
+fn true_norm(op: &BoxedOperator<f64>) -> f64 {
+    let values = materialise(op).unwrap().singular_values().unwrap();
+    values.first().copied().unwrap_or(0.0)
+}
+
+/// The arguments that apply to such an operator, as the layer's definition says.
+fn expected(layer: &Layer) -> Vec<Argument> {
+    use Argument::*;
+    match layer {
+        Layer::Dense(_) => vec![Gram, Cholesky, Schur, Frobenius, Krylov],
+        Layer::Conv(_) | Layer::ConvTranspose(_) | Layer::ConvNorm(_) => vec![
+            Gram,
+            Cholesky,
+            Frequency,
+            LipGrid,
+            FantasticFour,
+            Schur,
+            Frobenius,
+            Krylov,
+        ],
+        Layer::Diagonal(_) => vec![Channels, Cholesky, Schur, Frobenius, Krylov],
+        Layer::Pool(_) | Layer::Resample(_) | Layer::Pad(_) => {
+            vec![Axes, Cholesky, Schur, Frobenius, Krylov]
+        }
+        Layer::Function(_) => vec![Cholesky, Krylov],
+        Layer::Scaled(_, inner) | Layer::Adjoint(inner) => expected(inner),
+        Layer::Compose(..) => vec![Cholesky, Krylov],
+        Layer::Sum(terms) if terms.len() == 1 => expected(&terms[0]),
+        Layer::Sum(_) => vec![Cholesky, Krylov],
+    }
+}
+
+/// Whether nothing is known of a part, so that the interval is that of the closure as it rounds.
+fn has_function(layer: &Layer) -> bool {
+    match layer {
+        Layer::Function(_) => true,
+        Layer::Compose(a, b) => has_function(a) || has_function(b),
+        Layer::Sum(terms) => terms.iter().any(has_function),
+        Layer::Scaled(_, inner) | Layer::Adjoint(inner) => has_function(inner),
+        _ => false,
+    }
+}
+
+/// lower <= true <= upper, by default and for every argument that applies.
+fn brackets<T: Real>(layer: &Layer, truth: f64) -> Result<(), TestCaseError> {
+    let op = layer.build::<T>();
+    // A closure's own rounding errors are not covered.
+    let closure = if has_function(layer) {
+        100.0 * T::UNIT_ROUNDOFF * layer.terms() as f64
+    } else {
+        0.0
+    };
+    let slack = truth * (SVD_ERROR + closure);
+    let params = Params::default();
+    let found = interval(&op, &params).unwrap();
+    prop_assert!(found.lower <= truth + slack, "{found:?}, norm {truth}");
+    prop_assert!(found.upper >= truth - slack, "{found:?}, norm {truth}");
+    let near = found.lower >= truth * (1.0 - 1e-4) - slack;
+    prop_assert!(near, "the lower end is far from {truth}: {found:?}");
+    let wanted = expected(layer);
+    let mut applied = Vec::new();
+    for argument in ARGUMENTS {
+        match upper(&op, argument, &params) {
+            Ok(bound) => {
+                let holds = bound.value >= truth - slack;
+                prop_assert!(holds, "{argument}: {} is below {truth}", bound.value);
+                applied.push(argument);
+            }
+            Err(Error::NotApplicable { .. }) => {}
+            Err(error) => panic!("{argument}: {error}"),
+        }
+    }
+    for argument in wanted {
+        prop_assert!(applied.contains(&argument), "{argument} does not apply");
+    }
+    Ok(())
+}
+
+fn both(layer: &Layer) -> Result<(), TestCaseError> {
+    let truth = true_norm(&layer.build::<f64>());
+    brackets::<f64>(layer, truth)?;
+    brackets::<f32>(layer, truth)
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
+proptest! {
+    #![proptest_config(config(700))]
+
+    #[test]
+    fn convolutions_are_bracketed(config in configurations::conv()) {
+        both(&Layer::Conv(config))?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(500))]
+
+    #[test]
+    fn transposed_convolutions_are_bracketed(config in configurations::conv_transpose()) {
+        both(&Layer::ConvTranspose(config))?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn layers_are_bracketed(layer in configurations::layer()) {
+        both(&layer)?;
+    }
+
+    #[test]
+    fn combinations_are_bracketed(layer in configurations::combination()) {
+        both(&layer)?;
+    }
+}
+
+#[test]
+fn golden_operators_are_bracketed() {
+    for case in cases::cases() {
+        let truth = case.singular_values[0];
+        for found in [
+            interval(&case.operator::<f64>(), &Params::default()).unwrap(),
+            interval(&case.operator::<f32>(), &Params::default()).unwrap(),
+        ] {
+            // The file's own values are right to twelve digits; in f32 its weights are rounded.
+            let slack = 1e-6 * truth;
+            assert!(
+                found.lower <= truth + slack,
+                "{}: {found:?} {truth}",
+                case.note
+            );
+            assert!(
+                found.upper >= truth - slack,
+                "{}: {found:?} {truth}",
+                case.note
+            );
+        }
+        let op = case.operator::<f64>();
+        let mut tightest = f64::INFINITY;
+        for argument in ARGUMENTS {
+            if let Ok(bound) = upper(&op, argument, &Params::default()) {
+                assert!(
+                    bound.value >= truth * (1.0 - 1e-11),
+                    "{}: {argument} says {}, the norm is {truth}",
+                    case.note,
+                    bound.value
+                );
+                tightest = tightest.min(bound.value);
+            }
+        }
+        assert!(
+            tightest <= truth * (1.0 + 1e-8),
+            "{}: {tightest} {truth}",
+            case.note
+        );
+    }
+}
+
+fn box_filter(size: usize, padding: usize, mode: PaddingMode) -> Conv<f64> {
+    let params = ConvParams::new(2).padding(padding, mode);
+    Conv::new(vec![1.0; 9], &[1, 1, 3, 3], &[1, size, size], &params).unwrap()
+}
+
+/// The norm of this layer is 9.316, and the supremum over all frequencies is 9: arguments without
+/// the factor of the padding do not bound it.
+#[test]
+fn reflect_padding_exceeds_the_torus() {
+    let op = box_filter(32, 1, PaddingMode::Reflect);
+    for argument in ARGUMENTS {
+        if let Ok(bound) = upper(&op, argument, &Params::default()) {
+            assert!(bound.value >= 9.316, "{argument} says {}", bound.value);
+        }
+    }
+    let found = interval(&op, &Params::default()).unwrap();
+    assert!(found.lower > 9.3160 && found.upper < 9.33, "{found:?}");
+    // Without reflection the same arguments know the torus.
+    let op = box_filter(32, 1, PaddingMode::Zeros);
+    for argument in [Argument::LipGrid, Argument::FantasticFour, Argument::Gram] {
+        let bound = upper(&op, argument, &Params::default()).unwrap().value;
+        assert!((8.9..9.2).contains(&bound), "{argument}: {bound}");
+    }
+}
+
+/// A single tap with one sample of circular padding repeats outputs: sqrt(2) times the norm.
+#[test]
+fn outputs_that_repeat_count_twice() {
+    let params = ConvParams::new(1).padding(1, PaddingMode::Circular);
+    let op: BoxedOperator<f64> =
+        Box::new(Conv::new(vec![3.0], &[1, 1, 1], &[1, 5], &params).unwrap());
+    let truth = true_norm(&op);
+    assert!((truth - 3.0 * 2.0_f64.sqrt()).abs() < 1e-12);
+    let bound = upper(&op, Argument::Frequency, &Params::default())
+        .unwrap()
+        .value;
+    assert!(
+        bound >= truth * (1.0 - 1e-15) && bound < truth * (1.0 + 1e-9),
+        "{bound}"
+    );
+}
+
+/// Gram within 0.1 % after five products: Gaussian weights, 64 -> 64 channels, 5 x 5 taps, 12 x 12.
+#[test]
+fn the_gram_iteration_converges_quickly() {
+    let params = ConvParams::new(2).padding(2, PaddingMode::Circular);
+    let weight = normals(64 * 64 * 25, 7);
+    let op = Conv::<f64>::new(weight, &[64, 64, 5, 5], &[64, 12, 12], &params).unwrap();
+    let truth = full_spectrum(&op).unwrap().sigma[0];
+    let five = gram_gradient(&op, 5).unwrap().value;
+    assert!(
+        five >= truth * (1.0 - 1e-13) && five <= truth * 1.001,
+        "{five} {truth}"
+    );
+    let exact = upper(&op, Argument::Frequency, &Params::default())
+        .unwrap()
+        .value;
+    assert!(exact >= truth * (1.0 - 1e-13) && exact <= truth * (1.0 + 1e-8));
+}
+
+/// Sums of uniform numbers are close enough to normal ones.
+fn normals(count: usize, seed: u64) -> Vec<f64> {
+    let uniform = values(12 * count, seed);
+    let sums = uniform.chunks_exact(12);
+    sums.map(|x| x.iter().sum::<f64>() / 2.0).collect()
+}
+
+/// Eigenvalues 1 and n - 1 others, below `edge` and dense there, where they hide the largest best.
+fn adversarial(n: usize, edge: f64, kind: usize) -> Vec<f64> {
+    let others = (0..n - 1).map(|i| {
+        let x = i as f64 / (n - 1) as f64;
+        match kind {
+            0 => edge * (1.0 - x * x),
+            _ => edge * (1.0 + (std::f64::consts::PI * (x + 0.5 / n as f64)).cos()) / 2.0,
+        }
+    });
+    std::iter::once(1.0).chain(others).collect()
+}
+
+/// The bound fails no more often than it says; with a quarter of the deficit e it fails more often.
+#[test]
+fn the_krylov_bound_fails_as_rarely_as_stated() {
+    const N: usize = 100;
+    const RUNS: u64 = 1250;
+    let params = |seed| Params {
+        failure_probability: 0.1,
+        seed,
+        ..Params::default()
+    };
+    let (mut failures, mut failures_of_a_quarter, mut runs) = (0, 0, 0);
+    for block in [1, 2] {
+        let size = Krylov { steps: 6, block };
+        let start = (1.648 * (N as f64).sqrt()).ln() + 10.0_f64.ln() / block as f64;
+        let e = (start / 11.0).powi(2);
+        assert!((size.deficit(N, 0.1) / e - 1.0).abs() < 1e-12);
+        for (kind, edge) in [
+            (0, 1.0 - e),
+            (0, 1.0 - e / 3.9),
+            (1, 1.0 - e),
+            (1, 1.0 - e / 3.9),
+        ] {
+            let eigenvalues = adversarial(N, edge, kind);
+            let factors = eigenvalues.iter().map(|x| x.sqrt()).collect();
+            let op = Diagonal::<f64>::new(factors, &[N]).unwrap();
+            for seed in 0..RUNS {
+                let bound = krylov(&op, &size, &params(seed)).unwrap().value;
+                let quarter = bound * ((1.0 - e) / (1.0 - e / 4.0)).sqrt();
+                failures += u32::from(bound < 1.0);
+                failures_of_a_quarter += u32::from(quarter < 1.0);
+                runs += 1;
+            }
+        }
+    }
+    assert_eq!(runs, 10_000);
+    assert!(failures <= runs / 10, "{failures} failures");
+    assert!(
+        failures_of_a_quarter > runs / 10,
+        "{failures_of_a_quarter} failures"
+    );
+}
+
+/// An operator's value and gradient against differences of values.
+fn gradient_is_difference<P: Parametric<Scalar = f64> + Clone>(
+    name: &str,
+    op: &P,
+    value: impl Fn(&P) -> (f64, Vec<Vec<f64>>),
+) {
+    let (at, gradient) = value(op);
+    let weights: Vec<Vec<f64>> = op.weights().iter().map(|w| w.to_vec()).collect();
+    assert_eq!(gradient.len(), weights.len(), "{name}");
+    // A weight moves by a part of its own size, whatever the others' is.
+    let sizes: Vec<f64> = weights.iter().map(|w| common::norm(w)).collect();
+    let slopes: Vec<f64> = gradient.iter().map(|g| common::norm(g)).collect();
+    for seed in 0..3 {
+        let direction: Vec<Vec<f64>> = (0..)
+            .zip(&weights)
+            .map(|(i, w)| {
+                let random = values(w.len(), seed * 7 + i);
+                random.iter().map(|x| x * sizes[i as usize]).collect()
+            })
+            .collect();
+        let step = 1e-6;
+        let moved = |sign: f64| {
+            let moved: Vec<Vec<f64>> = weights
+                .iter()
+                .zip(&direction)
+                .map(|(w, d)| w.iter().zip(d).map(|(w, d)| w + sign * step * d).collect())
+                .collect();
+            let mut op = op.clone();
+            op.set_weights(&moved).unwrap();
+            value(&op).0
+        };
+        let difference = (moved(1.0) - moved(-1.0)) / (2.0 * step);
+        let slope: f64 = gradient
+            .iter()
+            .zip(&direction)
+            .map(|(g, d)| common::dot(g, d))
+            .sum();
+        let size: f64 = (0..slopes.len())
+            .map(|i| slopes[i] * common::norm(&direction[i]))
+            .sum();
+        assert!(
+            (difference - slope).abs() <= 1e-6 * size,
+            "{name}: the difference is {difference}, the gradient says {slope} (value {at})"
+        );
+    }
+}
+
+fn gradients_are_differences<P: Parametric<Scalar = f64> + Clone>(name: &str, op: &P) {
+    for products in [1, 3, GRAM_PRODUCTS] {
+        gradient_is_difference(&format!("{name}, Gram {products}"), op, |op| {
+            let bound = gram_gradient(op, products).unwrap();
+            (bound.value, bound.weights)
+        });
+    }
+    let solver = svd::Params {
+        tolerance: 1e-10,
+        ..svd::Params::default()
+    };
+    gradient_is_difference(&format!("{name}, norm"), op, |op| {
+        let norm = norm_gradient(op, &solver).unwrap();
+        assert!(norm.converged);
+        (norm.value, norm.weights)
+    });
+}
+
+#[test]
+fn gradients_are_differences_of_values() {
+    for scale in [1e-4, 1.0, 1e4] {
+        let weight = |count, seed| -> Vec<f64> {
+            values(count, seed).into_iter().map(|w| w * scale).collect()
+        };
+        let params = ConvParams::new(2)
+            .padding(1, PaddingMode::Zeros)
+            .stride(2)
+            .groups(2);
+        let conv =
+            Conv::<f64>::new(weight(4 * 3 * 9, 3), &[4, 3, 3, 3], &[6, 7, 8], &params).unwrap();
+        let transposed = ConvTransposeParams::new(1);
+        let transposed =
+            ConvTranspose::<f64>::new(weight(24, 6), &[4, 2, 3], &[4, 9], &transposed).unwrap();
+        let norm = Diagonal::new(values(4, 4), conv.output_shape()).unwrap();
+        let after = Diagonal::new(values(2, 8), transposed.output_shape()).unwrap();
+        let dense = Dense::<f64>::new(weight(5 * 7, 5), 5, 7).unwrap();
+        gradients_are_differences("convolution", &conv);
+        gradients_are_differences("transposed convolution", &transposed);
+        gradients_are_differences("normalised", &Compose::new(norm, conv).unwrap());
+        gradients_are_differences("normalised", &Compose::new(after, transposed).unwrap());
+        gradients_are_differences("dense", &dense);
+        gradients_are_differences("scaled", &Scaled::new(Adjoint(dense), -2.5).unwrap());
+    }
+}
