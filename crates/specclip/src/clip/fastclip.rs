@@ -52,7 +52,8 @@ pub(super) fn solve<P: Parametric + ?Sized>(
     params: &Params,
     start: &Triplets<P::Block>,
 ) -> Result<Moved, Error> {
-    let most = c * (1.0 + params.tolerance);
+    // Below what is accepted by as much as two solves may differ.
+    let most = c * (1.0 + 0.9 * params.tolerance);
     let least = if settings.raise {
         c * (1.0 - params.tolerance)
     } else {
@@ -187,11 +188,16 @@ impl<T: Real> Descent<T> {
     {
         let weights = owned(op);
         let size = total_norm(&weights);
+        // G(M v, v) is no direction in which nothing changes; one of another v may be.
+        let fresh = op.weight_gradient(&[1.0], image, v)?;
         let mut direction = match self.steepest.take() {
-            Some(direction) => direction,
-            None => op.weight_gradient(&[1.0], image, v)?,
+            Some(last) => {
+                let last = scaled(&last, total_norm(&fresh) / total_norm(&last));
+                combine(&fresh, 1.0, &last)
+            }
+            None => fresh,
         };
-        let (mut stretch, mut work) = (0.0, 0);
+        let (mut stretch, mut work) = (0.0, 1);
         for _ in 0..steps {
             // As long as the weights are, so that differences of actions keep their digits.
             let length = total_norm(&direction);

@@ -1,0 +1,636 @@
+//! Clipping: every result is measured by a dense decomposition in f64.
+
+mod common;
+#[allow(dead_code, unused_imports)] // other test files use the other kinds of layers
+mod configurations;
+
+use common::distance;
+use configurations::{Layer, values};
+use faer::Mat;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use specclip::clip::{ClipReport, FastClip, Method, Params, Step, clip, full_grid};
+use specclip::operator::{
+    Adjoint, Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Dense, Diagonal,
+    PaddingMode, Separable, Sum, materialise,
+};
+use specclip::{BoxedParametric, Columns, Error, LinearOperator, Parametric, Real};
+
+/// All weights in f64, one after the other.
+fn flat<P: Parametric + ?Sized>(op: &P) -> Vec<f64> {
+    let weights = op.weights();
+    weights
+        .iter()
+        .copied()
+        .flatten()
+        .map(|w| w.to_f64())
+        .collect()
+}
+
+fn owned<P: Parametric + ?Sized>(op: &P) -> Vec<Vec<P::Scalar>> {
+    op.weights().iter().map(|w| w.to_vec()).collect()
+}
+
+/// All singular values, by a dense decomposition.
+fn spectrum<Op: LinearOperator + ?Sized>(op: &Op) -> Vec<f64> {
+    materialise(op).unwrap().singular_values().unwrap()
+}
+
+fn fastclip(step: Step) -> Method {
+    Method::FastClip(FastClip {
+        step,
+        ..FastClip::default()
+    })
+}
+
+fn raising() -> Method {
+    Method::FastClip(FastClip {
+        raise: true,
+        ..FastClip::default()
+    })
+}
+
+/// Clips `op` to `c`; checks what holds of every report against the true norm and distance.
+fn checked<P: Parametric<Scalar = f64> + ?Sized>(
+    op: &mut P,
+    c: f64,
+    params: &Params,
+) -> ClipReport {
+    let (before, original) = (spectrum(op)[0], flat(op));
+    let report = clip(op, c, params).unwrap();
+    let (after, weights) = (spectrum(op)[0], flat(op));
+    assert!((report.before.sigma / before - 1.0).abs() < 1e-3 || before == 0.0);
+    assert!((report.after.sigma / after - 1.0).abs() < 1e-3 || after == 0.0);
+    assert!((report.distance - distance(&original, &weights)).abs() <= 1e-9 * before);
+    let obeys = after <= c * (1.0 + params.tolerance);
+    assert!(obeys || !report.reached, "{after} is not {c}: {report:?}");
+    report
+}
+
+/// A dense layer with these singular values.
+fn with_spectrum(rows: usize, cols: usize, sigma: &[f64], seed: u64) -> Dense<f64> {
+    let orthogonal = |n: usize, seed: u64| -> Mat<f64> {
+        let entries = values(n * sigma.len(), seed);
+        Mat::from_fn(n, sigma.len(), |i, j| entries[j * n + i])
+            .qr()
+            .compute_thin_Q()
+    };
+    let (u, v) = (orthogonal(rows, 2 * seed), orthogonal(cols, 2 * seed + 1));
+    let scaled = Mat::from_fn(rows, sigma.len(), |i, j| u[(i, j)] * sigma[j]);
+    let matrix = scaled * v.transpose();
+    let weight = (0..rows * cols).map(|i| matrix[(i / cols, i % cols)]);
+    Dense::new(weight.collect(), rows, cols).unwrap()
+}
+
+/// What a configuration builds, with its weights.
+fn build<T: Real>(layer: &Layer) -> BoxedParametric<T> {
+    match layer {
+        Layer::Dense(c) => Box::new(c.build::<T>()),
+        Layer::Conv(c) => Box::new(c.build::<T>()),
+        Layer::ConvTranspose(c) => Box::new(c.build::<T>()),
+        Layer::Diagonal(c) => Box::new(c.build::<T>()),
+        Layer::ConvNorm(c) => Box::new(c.build::<T>()),
+        Layer::Compose(outer, inner) => match (&**outer, &**inner) {
+            (Layer::Conv(conv), Layer::Pad(pad)) => {
+                Box::new(Compose::new(conv.build::<T>(), pad.build::<T>()).unwrap())
+            }
+            _ => unreachable!("only padding and a convolution are composed here"),
+        },
+        _ => unreachable!("the layer has no weights"),
+    }
+}
+
+/// An operator with weights; now and then the padding of a convolution is a layer of its own.
+fn weighted() -> impl Strategy<Value = Layer> {
+    (configurations::weighted(), any::<bool>()).prop_map(|(layer, apart)| match layer {
+        Layer::Conv(mut conv) if apart => {
+            let pad = configurations::PadConfig {
+                input: conv.input.clone(),
+                padding: std::mem::take(&mut conv.params.padding),
+                mode: conv.params.mode,
+            };
+            conv.input = pad.build::<f64>().output_shape().to_vec();
+            conv.params.padding = vec![(0, 0); pad.padding.len()];
+            Layer::Compose(Box::new(Layer::Conv(conv)), Box::new(Layer::Pad(pad)))
+        }
+        layer => layer,
+    })
+}
+
+/// Clips a layer of type T and measures it in f64.
+fn obeys<T: Real>(
+    layer: &Layer,
+    unit: f64,
+    part: f64,
+    params: &Params,
+) -> Result<(), TestCaseError> {
+    let mut op = build::<T>(layer);
+    let scaled: Vec<Vec<T>> = op
+        .weights()
+        .iter()
+        .map(|w| w.iter().map(|x| T::from_f64(x.to_f64() * unit)).collect())
+        .collect();
+    op.set_weights(&scaled).unwrap();
+    let mut exact = build::<f64>(layer);
+    let mut norm = |op: &BoxedParametric<T>| {
+        let in_f64 = |w: &&[T]| w.iter().map(|x| x.to_f64()).collect();
+        let weights: Vec<Vec<f64>> = op.weights().iter().map(in_f64).collect();
+        exact.set_weights(&weights).unwrap();
+        spectrum(&exact)[0]
+    };
+    let before = norm(&op);
+    if before == 0.0 {
+        return Ok(());
+    }
+    let report = clip(&mut op, 1.01 * before, params).unwrap();
+    prop_assert!(report.reached && report.distance == 0.0 && owned(&op) == scaled);
+    let c = part * before;
+    let report = clip(&mut op, c, params).unwrap();
+    let after = norm(&op);
+    prop_assert!(report.reached, "{report:?}");
+    prop_assert!(
+        after <= c * (1.0 + params.tolerance),
+        "{after} is not {c}: {report:?}"
+    );
+    prop_assert!(after > 0.5 * c, "{after} is far below {c}: {report:?}");
+    let clipped = owned(&op);
+    prop_assert!(clip(&mut op, c, params).unwrap().distance == 0.0 && owned(&op) == clipped);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::SourceParallel("regressions"))),
+        ..ProptestConfig::with_cases(100)
+    })]
+
+    #[test]
+    fn clipped_layers_obey(
+        layer in weighted(),
+        unit in proptest::sample::select(vec![1e-4, 1.0, 1e4]),
+        part in 0.2..0.95_f64,
+        tolerance in proptest::sample::select(vec![1e-3, 1e-6]),
+    ) {
+        for method in [Method::Scale, fastclip(Step::Automatic)] {
+            let params = Params { tolerance, ..Params::new(method) };
+            obeys::<f64>(&layer, unit, part, &params)?;
+            obeys::<f32>(&layer, unit, part, &Params { tolerance: 1e-3, ..params })?;
+        }
+    }
+}
+
+/// The warm start of FastClip has no part of the second singular vector, ever: only a fresh solve
+/// sees it.
+#[test]
+fn fastclip_is_not_fooled_by_its_warm_start() {
+    let sigma = [1.0, 0.9, 0.8, 0.3];
+    let weight = (0..16).map(|i| if i % 5 == 0 { sigma[i / 5] } else { 0.0 });
+    let mut op = Dense::new(weight.collect(), 4, 4).unwrap();
+    let report = checked(&mut op, 0.5, &Params::new(fastclip(Step::Automatic)));
+    assert!(report.reached && report.factor == 1.0);
+    for (found, expected) in spectrum(&op).iter().zip([0.5, 0.5, 0.5, 0.3]) {
+        assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+    }
+    let nearest = (0.25_f64 + 0.16 + 0.09).sqrt();
+    assert!((report.distance / nearest - 1.0).abs() < 2e-3);
+}
+
+/// For a dense layer the nearest one has the singular values min(sigma_i, c).
+#[test]
+fn fastclip_finds_the_nearest_dense_layer() {
+    let spectra = [
+        (0..20).map(|i| 0.9_f64.powi(i)).collect::<Vec<_>>(),
+        vec![1.0; 20],
+        (0..20).map(|i| 1.0 / f64::from(1 + i / 4)).collect(),
+        (0..20).map(|i| if i < 3 { 1.0 } else { 0.0 }).collect(),
+    ];
+    for (seed, sigma) in spectra.iter().enumerate() {
+        for unit in [1e-4, 1.0, 1e4] {
+            let scaled: Vec<f64> = sigma.iter().map(|s| s * unit).collect();
+            let c = 0.6 * unit;
+            let mut op = with_spectrum(24, 20, &scaled, seed as u64);
+            let report = checked(&mut op, c, &Params::new(fastclip(Step::Automatic)));
+            let over = scaled.iter().map(|s| (s - c).max(0.0).powi(2)).sum::<f64>();
+            assert!(report.reached, "{report:?}");
+            let ratio = report.distance / over.sqrt();
+            assert!((ratio - 1.0).abs() < 5e-3, "{ratio}: {report:?}");
+            let mut other = with_spectrum(24, 20, &scaled, seed as u64);
+            let scale = checked(&mut other, c, &Params::new(Method::Scale));
+            assert!(report.distance <= scale.distance * (1.0 + 5e-3));
+        }
+    }
+}
+
+/// The four layers of the paper's Figure 1, with weights as PyTorch draws them.
+fn figure_1() -> Vec<Conv<f64>> {
+    let layer = |kernel: usize, padding, mode, stride| {
+        let params = ConvParams::new(2).padding(padding, mode).stride(stride);
+        let bound = 1.0 / kernel as f64;
+        let draws = values(64 * kernel * kernel, 7 + kernel as u64);
+        let weight = draws.iter().map(|x| x * bound).collect();
+        Conv::new(weight, &[64, 1, kernel, kernel], &[1, 28, 28], &params).unwrap()
+    };
+    vec![
+        layer(3, 1, PaddingMode::Reflect, 1),
+        layer(3, 1, PaddingMode::Zeros, 1),
+        layer(3, 1, PaddingMode::Zeros, 2),
+        layer(5, 2, PaddingMode::Replicate, 2),
+    ]
+}
+
+#[test]
+fn fastclip_on_the_layers_of_figure_1() {
+    for (i, op) in figure_1().into_iter().enumerate() {
+        let [automatic, reference, scale] = [
+            fastclip(Step::Automatic),
+            fastclip(Step::Reference),
+            Method::Scale,
+        ]
+        .map(|method| {
+            let mut op = op.clone();
+            let report = clip(&mut op, 1.0, &Params::new(method)).unwrap();
+            let truth = full_norm(&op);
+            assert!(report.reached && report.factor == 1.0, "{i}: {report:?}");
+            assert!((truth - 1.0).abs() < 1e-2 && truth <= 1.001, "{i}: {truth}");
+            report
+        });
+        println!(
+            "layer {i}: norm {:.3}, rounds {} and {}, distances {:.4}, {:.4}, scaling {:.4}",
+            automatic.before.sigma,
+            automatic.rounds,
+            reference.rounds,
+            automatic.distance,
+            reference.distance,
+            scale.distance
+        );
+        assert!(automatic.rounds < reference.rounds, "{i}");
+        // Many small steps stay nearer than few large ones.
+        assert!(reference.distance < scale.distance, "{i}");
+    }
+}
+
+/// sigma_1 from a dense decomposition of M'M, which is smaller than M.
+fn full_norm(op: &Conv<f64>) -> f64 {
+    let gram = Compose::new(Adjoint(op), op).unwrap();
+    spectrum(&gram)[0].sqrt()
+}
+
+#[test]
+fn raising_is_asked_for() {
+    let start = || with_spectrum(6, 5, &[0.5, 0.4, 0.3, 0.2, 0.1], 3);
+    for method in [Method::Scale, fastclip(Step::Automatic)] {
+        let mut op = start();
+        let report = checked(&mut op, 1.0, &Params::new(method));
+        assert!(report.reached && flat(&op) == flat(&start()));
+    }
+    let mut op = start();
+    let report = checked(&mut op, 1.0, &Params::new(raising()));
+    assert!(report.reached, "{report:?}");
+    assert!((spectrum(&op)[0] - 1.0).abs() <= 2e-3);
+    // What is below by less is left alone, what is above is lowered as ever.
+    let mut op = start();
+    let report = checked(&mut op, 0.54, &Params::new(raising()));
+    assert!(report.reached && flat(&op) == flat(&start()));
+    let report = checked(&mut op, 0.35, &Params::new(raising()));
+    assert!(report.reached && (spectrum(&op)[0] - 0.35).abs() < 1e-3);
+    // Nothing leads from zero to anywhere.
+    let mut zero = Dense::new(vec![0.0; 12], 3, 4).unwrap();
+    let report = checked(&mut zero, 1.0, &Params::new(raising()));
+    assert!(!report.reached && flat(&zero) == [0.0; 12]);
+}
+
+#[test]
+fn a_zero_layer_obeys() {
+    for method in [Method::Scale, fastclip(Step::Automatic)] {
+        let mut zero = Dense::new(vec![0.0; 12], 3, 4).unwrap();
+        let report = checked(&mut zero, 1e-300, &Params::new(method));
+        assert!(report.reached && flat(&zero) == [0.0; 12]);
+    }
+}
+
+#[test]
+fn targets_may_be_tiny_or_huge() {
+    for method in [Method::Scale, fastclip(Step::Automatic)] {
+        for c in [1e-100, 1e-30, 1e-3] {
+            let mut op = with_spectrum(5, 4, &[1.0, 0.5, 0.2, 0.1], 8);
+            let report = checked(&mut op, c, &Params::new(method.clone()));
+            assert!(report.reached && report.after.sigma > 0.9 * c, "{report:?}");
+        }
+        let mut op = with_spectrum(5, 4, &[1.0, 0.5, 0.2, 0.1], 8);
+        assert!(checked(&mut op, 1e300, &Params::new(method)).distance == 0.0);
+    }
+}
+
+/// A tolerance of zero leaves no room for rounding.
+#[test]
+fn no_tolerance_is_obeyed_as_well() {
+    for method in [Method::Scale, fastclip(Step::Automatic)] {
+        let params = Params {
+            tolerance: 0.0,
+            ..Params::new(method)
+        };
+        let mut op = with_spectrum(9, 7, &[1.0, 0.9, 0.8, 0.2], 5);
+        let report = clip(&mut op, 0.7, &params).unwrap();
+        let norm = spectrum(&op)[0];
+        assert!(
+            report.reached && norm <= 0.7 && norm > 0.7 - 1e-6,
+            "{norm} {report:?}"
+        );
+    }
+}
+
+#[test]
+fn the_proven_end_obeys() {
+    for method in [
+        Method::Scale,
+        fastclip(Step::Automatic),
+        Method::Frequency { crop: true },
+    ] {
+        let params = Params {
+            proven: true,
+            ..Params::new(method)
+        };
+        let mut op = figure_1().swap_remove(1);
+        let report = clip(&mut op, 1.0, &params).unwrap();
+        assert!(
+            report.reached && report.after.interval.upper <= 1.001,
+            "{report:?}"
+        );
+        assert!(report.after.interval.upper > 0.9, "{report:?}");
+        let before = flat(&op);
+        assert!(clip(&mut op, 1.0, &params).unwrap().reached && flat(&op) == before);
+    }
+}
+
+/// A convolution and its batch normalisation: scaling and the last factor leave the second as it is,
+/// FastClip moves both.
+#[test]
+fn batch_normalisation_after_a_convolution() {
+    let params = ConvParams::new(2).padding(1, PaddingMode::Reflect);
+    let conv = Conv::new(values(4 * 3 * 9, 1), &[4, 3, 3, 3], &[3, 6, 6], &params).unwrap();
+    let norm = Diagonal::new(vec![0.5, -2.0, 1.0, 3.0], &[4, 6, 6]).unwrap();
+    let op = Compose::new(norm, conv).unwrap();
+    let (c, original) = (0.5 * spectrum(&op)[0], owned(&op));
+    let run = |method| {
+        let mut op = op.clone();
+        let report = checked(&mut op, c, &Params::new(method));
+        assert!(report.reached, "{report:?}");
+        let pairs = owned(&op).into_iter().zip(original.clone());
+        (report, pairs.map(|(a, b)| a != b).collect::<Vec<bool>>())
+    };
+    assert_eq!(run(Method::Scale).1, [true, false]);
+    let (report, moved) = run(fastclip(Step::Automatic));
+    assert_eq!(
+        (moved.as_slice(), report.factor),
+        ([true, true].as_slice(), 1.0)
+    );
+    let (report, moved) = run(fastclip(Step::Reference));
+    assert_eq!(
+        (moved.as_slice(), report.factor),
+        ([true, true].as_slice(), 1.0)
+    );
+}
+
+/// In a sum all terms have to be multiplied.
+#[test]
+fn sums_are_scaled_as_a_whole() {
+    let terms: Vec<Dense<f64>> = (0..3)
+        .map(|seed| with_spectrum(6, 5, &[2.0, 1.0, 0.5], seed))
+        .collect();
+    for method in [Method::Scale, fastclip(Step::Automatic)] {
+        let mut sum = Sum::new(terms.clone()).unwrap();
+        let c = 0.3 * spectrum(&sum)[0];
+        let report = checked(&mut sum, c, &Params::new(method));
+        assert!(
+            report.reached && report.after.sigma > 0.99 * c,
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
+fn frequencies_without_the_crop_give_the_nearest_circular_convolution() {
+    for (stride, groups) in [(1, 1), (2, 1), (1, 2), (3, 2)] {
+        let params = ConvParams::new(2)
+            .padding(1, PaddingMode::Circular)
+            .stride(stride)
+            .groups(groups);
+        let weight = values(4 * (4 / groups) * 9, 11);
+        let shape = [4, 4 / groups, 3, 3];
+        let conv = Conv::new(weight, &shape, &[4, 6, 6], &params).unwrap();
+        let mut full = full_grid(&conv).unwrap();
+        let same = materialise(&full).unwrap() - materialise(&conv).unwrap();
+        assert!(same.norm_max() < 1e-12);
+        let before = spectrum(&conv);
+        let c = 0.5 * before[0];
+        let params = Params::new(Method::Frequency { crop: false });
+        let report = checked(&mut full, c, &params);
+        assert!(report.reached && report.factor == 1.0, "{report:?}");
+        for (found, sigma) in spectrum(&full).iter().zip(&before) {
+            assert!((found - sigma.min(c)).abs() < 1e-10, "{found} {sigma} {c}");
+        }
+        // Every weight is once in the matrix for each output position.
+        let positions = (36 / (stride * stride)) as f64;
+        let over = before.iter().map(|s| (s - c).max(0.0).powi(2)).sum::<f64>();
+        assert!((report.distance - (over / positions).sqrt()).abs() < 1e-10);
+
+        // The crop drops the taps that the kernel does not have.
+        let mut cropped = conv.clone();
+        let report = checked(
+            &mut cropped,
+            c,
+            &Params::new(Method::Frequency { crop: true }),
+        );
+        // Windows that do not overlap are one matrix, and it is clipped where the kernel is.
+        assert!(report.reached && (report.factor < 1.0) == (stride < 3), "{report:?}");
+        let whole = flat(&full);
+        for (i, w) in flat(&cropped).iter().enumerate() {
+            let (filter, y, x) = (i / 9, i / 3 % 3, i % 3);
+            let tap = whole[filter * 36 + (y + 5) % 6 * 6 + (x + 5) % 6];
+            assert!((w - tap * report.factor).abs() < 1e-10);
+        }
+    }
+}
+
+/// Taps that the grid folds onto one sample share what is taken away.
+#[test]
+fn frequencies_of_kernels_larger_than_the_grid() {
+    let params = ConvParams::new(1).padding(2, PaddingMode::Circular);
+    let mut op = Conv::new(values(2 * 2 * 5, 4), &[2, 2, 5], &[2, 3], &params).unwrap();
+    let before = spectrum(&op);
+    let c = 0.6 * before[0];
+    let report = checked(&mut op, c, &Params::new(Method::Frequency { crop: false }));
+    assert!(report.reached && report.factor == 1.0);
+    for (found, sigma) in spectrum(&op).iter().zip(&before) {
+        assert!((found - sigma.min(c)).abs() < 1e-10, "{found} {sigma} {c}");
+    }
+}
+
+#[test]
+fn frequencies_are_a_baseline_for_other_paddings() {
+    for mut op in figure_1() {
+        let report = clip(&mut op, 1.0, &Params::new(Method::Frequency { crop: true })).unwrap();
+        let norm = full_norm(&op);
+        assert!(
+            report.reached && norm <= 1.001 && norm > 0.9,
+            "{norm} {report:?}"
+        );
+    }
+    let params = ConvTransposeParams {
+        stride: vec![2],
+        output_padding: vec![1],
+        ..ConvTransposeParams::new(1)
+    };
+    let mut op = ConvTranspose::new(values(2 * 3 * 3, 2), &[2, 3, 3], &[2, 5], &params).unwrap();
+    let c = 0.5 * spectrum(&op)[0];
+    let report = checked(&mut op, c, &Params::new(Method::Frequency { crop: true }));
+    assert!(report.reached && report.distance > 0.0, "{report:?}");
+}
+
+/// Refused, with this in the message, and nothing is changed.
+fn refused<P: Parametric + ?Sized>(op: &mut P, c: f64, params: &Params, words: &str) {
+    let before = owned(op);
+    let message = clip(op, c, params).unwrap_err().to_string();
+    assert!(message.contains(words), "{message}");
+    assert!(owned(op) == before);
+}
+
+#[test]
+fn senseless_settings_are_refused() {
+    let mut op = with_spectrum(5, 4, &[1.0, 0.5], 1);
+    let scale = Params::new(Method::Scale);
+    for c in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        refused(&mut op, c, &scale, "must be a positive number");
+    }
+    for tolerance in [-1e-3, f64::NAN, f64::INFINITY] {
+        let params = Params {
+            tolerance,
+            ..scale.clone()
+        };
+        refused(&mut op, 0.5, &params, "must not be negative");
+    }
+    let settings = |settings: FastClip| Params::new(Method::FastClip(settings));
+    for step in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let step = Step::Fixed(step);
+        let params = settings(FastClip {
+            step,
+            ..FastClip::default()
+        });
+        refused(&mut op, 0.5, &params, "must be a positive number");
+    }
+    let params = settings(FastClip {
+        inner_steps: 0,
+        ..FastClip::default()
+    });
+    refused(&mut op, 0.5, &params, "at least one round");
+    let params = settings(FastClip {
+        max_rounds: 0,
+        ..FastClip::default()
+    });
+    refused(&mut op, 0.5, &params, "at least one round");
+    let params = Params {
+        proven: true,
+        ..Params::new(raising())
+    };
+    refused(&mut op, 0.5, &params, "ask for one of the two");
+    // A step that diverges, slowly or beyond the largest number.
+    for step in [3.0, 1e300] {
+        let step = Step::Fixed(step);
+        let params = settings(FastClip {
+            step,
+            ..FastClip::default()
+        });
+        refused(&mut op, 0.5, &params, "makes the loss grow");
+    }
+}
+
+#[test]
+fn methods_that_do_not_apply_are_refused() {
+    let cropped = Params::new(Method::Frequency { crop: true });
+    let whole = Params::new(Method::Frequency { crop: false });
+    let mut dense = with_spectrum(5, 4, &[1.0, 0.5], 1);
+    refused(&mut dense, 0.5, &cropped, "not a convolution");
+    let conv = |stride| {
+        let params = ConvParams::new(1)
+            .padding(1, PaddingMode::Circular)
+            .stride(stride);
+        Conv::new(vec![1.0; 3], &[1, 1, 3], &[1, 8], &params).unwrap()
+    };
+    refused(&mut conv(1), 0.5, &whole, "full_grid");
+    refused(&mut conv(3), 0.5, &cropped, "does not divide");
+    let norm = Diagonal::new(vec![2.0], &[1, 8]).unwrap();
+    let mut both = Compose::new(norm, conv(1)).unwrap();
+    refused(&mut both, 0.5, &cropped, "part of a composition");
+    let zeros = ConvParams::new(1).padding(1, PaddingMode::Zeros);
+    let zeros = Conv::new(vec![1.0; 3], &[1, 1, 3], &[1, 8], &zeros).unwrap();
+    assert!(matches!(
+        full_grid(&zeros),
+        Err(Error::NotApplicable { .. })
+    ));
+    let mut pad = Separable::<f64>::pad(&[1, 4], &[(1, 1)], PaddingMode::Replicate).unwrap();
+    refused(&mut pad, 0.5, &Params::new(Method::Scale), "has no weights");
+    assert!(
+        clip(&mut pad, 2.0, &Params::new(Method::Scale))
+            .unwrap()
+            .reached
+    );
+}
+
+/// A layer whose adjoint is wrong: no solve of it converges.
+struct Crooked(Dense<f64>);
+
+impl LinearOperator for Crooked {
+    type Block = Columns<f64>;
+
+    fn input_shape(&self) -> &[usize] {
+        self.0.input_shape()
+    }
+    fn output_shape(&self) -> &[usize] {
+        self.0.output_shape()
+    }
+    fn input_block(&self, k: usize) -> Columns<f64> {
+        self.0.input_block(k)
+    }
+    fn output_block(&self, k: usize) -> Columns<f64> {
+        self.0.output_block(k)
+    }
+    fn apply(&self, x: &Columns<f64>, y: &mut Columns<f64>) -> Result<(), Error> {
+        self.0.apply(x, y)
+    }
+    fn adjoint(&self, y: &Columns<f64>, x: &mut Columns<f64>) -> Result<(), Error> {
+        self.0.adjoint(y, x)?;
+        x.as_mut_slice().reverse();
+        Ok(())
+    }
+}
+
+impl Parametric for Crooked {
+    type Scalar = f64;
+
+    fn weights(&self) -> Vec<&[f64]> {
+        self.0.weights()
+    }
+    fn weight_gradient(
+        &self,
+        lambda: &[f64],
+        u: &Columns<f64>,
+        v: &Columns<f64>,
+    ) -> Result<Vec<Vec<f64>>, Error> {
+        self.0.weight_gradient(lambda, u, v)
+    }
+    fn set_weights(&mut self, weights: &[Vec<f64>]) -> Result<(), Error> {
+        self.0.set_weights(weights)
+    }
+}
+
+/// An unconverged value is a lower estimate: it is never a success, however small it is.
+#[test]
+fn an_unconverged_judge_reports_no_success() {
+    for method in [Method::Scale, fastclip(Step::Automatic)] {
+        for c in [1e-3, 0.5, 1e6] {
+            let mut op = Crooked(with_spectrum(6, 6, &[1.0, 0.8, 0.6, 0.4], 2));
+            let report = clip(&mut op, c, &Params::new(method.clone())).unwrap();
+            assert!(!report.reached && !report.after.converged, "{report:?}");
+        }
+    }
+}
