@@ -135,7 +135,7 @@ pub struct Norm {
 pub struct Certificate {
     /// No weights with norm at most c are nearer than this (Frobenius distance).
     pub least_distance: f64,
-    /// (distance - `least_distance`) / `least_distance`.
+    /// (distance - `least_distance`) / `least_distance`; infinite when nothing is known of the least.
     pub gap: f64,
     /// Whether the result obeys c by a proven upper bound, and not only by a converged value.
     pub proven: bool,
@@ -165,6 +165,22 @@ pub struct ClipReport {
     /// Whether the norm is at most c (1 + tolerance), as asked: by a converged solve from a start of
     /// its own, its residual added, or by the proven upper end.
     pub reached: bool,
+}
+
+impl ClipReport {
+    fn unchanged(before: Norm, judge: &Judge, reached: bool) -> Self {
+        Self {
+            target: judge.target,
+            before,
+            after: before,
+            distance: 0.0,
+            rounds: 0,
+            matvecs: judge.matvecs,
+            factor: 1.0,
+            certificate: None,
+            reached,
+        }
+    }
 }
 
 /// Clips the weights of an operator to the spectral norm `c`. A layer that already obeys keeps its
@@ -217,20 +233,11 @@ fn run<P: Parametric + ?Sized>(
     original: &[Vec<P::Scalar>],
 ) -> Result<ClipReport, Error> {
     let mut judge = Judge::new(c, params);
-    let before = judge.look(op)?;
-    let mut report = ClipReport {
-        target: c,
-        before: before.norm,
-        after: before.norm,
-        distance: 0.0,
-        rounds: 0,
-        matvecs: judge.matvecs,
-        factor: 1.0,
-        certificate: None,
-        reached: judge.accepts(&before),
-    };
-    // A lower estimate below c says nothing about what there is to clip.
-    let unknown = !params.proven && !before.norm.converged && before.norm.sigma <= c;
+    let verdict = judge.look(op)?;
+    let before = judge.norm(op, &verdict)?;
+    let mut report = ClipReport::unchanged(before, &judge, judge.accepts(&verdict));
+    // A lower estimate below c does not say whether there is anything to clip.
+    let unknown = !verdict.is_known() && before.sigma <= c;
     if report.reached || unknown {
         return Ok(report);
     }
@@ -240,17 +247,17 @@ fn run<P: Parametric + ?Sized>(
             reason: "the operator has no weights".to_owned(),
         });
     }
-    let moved = apply(op, &mut judge, &before, params)?;
-    let after = settle(op, &mut judge, &mut report)?;
-    report.after = after.norm;
-    report.reached = judge.accepts(&after);
+    let moved = apply(op, &judge, &verdict, params)?;
+    let verdict = settle(op, &mut judge, &mut report)?;
+    report.after = judge.norm(op, &verdict)?;
+    report.reached = judge.accepts(&verdict);
     report.rounds = moved.rounds;
     report.matvecs = moved.matvecs + judge.matvecs;
     report.distance = distance(&owned(op), original);
     report.certificate = moved.least_distance.map(|least_distance| Certificate {
         least_distance,
         gap: (report.distance - least_distance) / least_distance,
-        proven: after.norm.interval.upper <= c,
+        proven: report.after.interval.upper <= c,
     });
     Ok(report)
 }
@@ -267,18 +274,22 @@ struct Moved {
 
 fn apply<P: Parametric + ?Sized>(
     op: &mut P,
-    judge: &mut Judge,
+    judge: &Judge,
     before: &Verdict<P::Block>,
     params: &Params,
 ) -> Result<Moved, Error> {
-    // The upper end has to come down to c, so the value has to go below by as much as they differ.
+    if before.sigma() == 0.0 {
+        return Ok(Moved::default());
+    }
+    // A proven upper end has to come down to c, so the value has to go below by as much as they
+    // differ.
     let target = if params.proven {
-        judge.target * (before.norm.sigma / before.norm.interval.upper)
+        judge.target * (before.sigma() / before.measure())
     } else {
         judge.target
     };
     match &params.method {
-        Method::Scale => scale::solve(op, target / before.norm.sigma),
+        Method::Scale => scale::solve(op, target / before.sigma()),
         Method::FastClip(settings) => fastclip::solve(op, target, settings, params, &before.top),
         Method::Projection(settings) => projection::solve(op, target, settings, params),
         Method::Frequency { crop } => frequency::solve(op, target, *crop),

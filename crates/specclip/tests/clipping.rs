@@ -442,7 +442,10 @@ fn frequencies_without_the_crop_give_the_nearest_circular_convolution() {
             &Params::new(Method::Frequency { crop: true }),
         );
         // Windows that do not overlap are one matrix, and it is clipped where the kernel is.
-        assert!(report.reached && (report.factor < 1.0) == (stride < 3), "{report:?}");
+        assert!(
+            report.reached && (report.factor < 1.0) == (stride < 3),
+            "{report:?}"
+        );
         let whole = flat(&full);
         for (i, w) in flat(&cropped).iter().enumerate() {
             let (filter, y, x) = (i / 9, i / 3 % 3, i % 3);

@@ -128,33 +128,46 @@ impl<T: Real> Descent<T> {
         }
         let mut target = image.clone();
         target.scale(&[c / sigma]);
-        let (mut step, mut work) = match self.fixed {
+        let (step, work) = match self.fixed {
             Some(step) => (step, 1),
             None => {
-                let steps = if self.steepest.is_some() {
-                    POWER_STEPS.1
-                } else {
-                    POWER_STEPS.0
-                };
-                let (lipschitz, work) = self.lipschitz(op, v, &image, steps)?;
+                let (lipschitz, work) = self.lipschitz(op, v, &image)?;
                 (1.0 / lipschitz, 1 + work)
             }
         };
-        let mut residual = difference(&image, &target);
+        // What rounding leaves of a sum that cancels.
+        let enough = 64.0 * T::UNIT_ROUNDOFF * c;
+        Ok(work + self.descend(op, v, (&image, &target), step, enough)?)
+    }
+
+    /// Gradient steps from M(W) v = `image` towards `target`, until the distance is `enough`.
+    fn descend<P>(
+        &self,
+        op: &mut P,
+        v: &Columns<T>,
+        (image, target): (&Columns<T>, &Columns<T>),
+        mut step: f64,
+        enough: f64,
+    ) -> Result<usize, Error>
+    where
+        P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
+    {
+        let mut work = 0;
+        let mut residual = difference(image, target);
         let mut loss = norm(residual.as_slice());
         for _ in 0..self.inner_steps {
-            // What rounding leaves of a sum that cancels.
-            if loss <= 64.0 * T::UNIT_ROUNDOFF * c {
+            if loss <= enough {
                 break;
             }
             let weights = owned(op);
             let gradient = op.weight_gradient(&[2.0], &residual, v)?;
             let next = combine(&weights, -step, &gradient);
             work += 2;
+            // Weights beyond the largest number are refused; the step was too long as well.
             let after = op
                 .set_weights(&next)
                 .and_then(|()| self::image(op, v))
-                .map(|(image, _)| difference(&image, &target));
+                .map(|(image, _)| difference(&image, target));
             let rest = after.as_ref().map_or(f64::INFINITY, |r| norm(r.as_slice()));
             if let Ok(after) = after
                 && rest <= loss
@@ -181,7 +194,6 @@ impl<T: Real> Descent<T> {
         op: &mut P,
         v: &Columns<T>,
         image: &Columns<T>,
-        steps: usize,
     ) -> Result<(f64, usize), Error>
     where
         P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
@@ -190,19 +202,19 @@ impl<T: Real> Descent<T> {
         let size = total_norm(&weights);
         // G(M v, v) is no direction in which nothing changes; one of another v may be.
         let fresh = op.weight_gradient(&[1.0], image, v)?;
-        let mut direction = match self.steepest.take() {
+        let (mut direction, steps) = match self.steepest.take() {
             Some(last) => {
                 let last = scaled(&last, total_norm(&fresh) / total_norm(&last));
-                combine(&fresh, 1.0, &last)
+                (combine(&fresh, 1.0, &last), POWER_STEPS.1)
             }
-            None => fresh,
+            None => (fresh, POWER_STEPS.0),
         };
         let (mut stretch, mut work) = (0.0, 1);
         for _ in 0..steps {
             // As long as the weights are, so that differences of actions keep their digits.
             let length = total_norm(&direction);
-            let direction_now = scaled(&direction, size / length);
-            let tangent = tangent(op, &weights, &direction_now, v, image)?;
+            let scaled = scaled(&direction, size / length);
+            let tangent = tangent(op, &weights, &scaled, v, image)?;
             stretch = norm(tangent.as_slice()) / size;
             work += weights.len() + 1;
             direction = op.weight_gradient(&[1.0], &tangent, v)?;
@@ -257,7 +269,7 @@ fn image<P: Parametric + ?Sized>(op: &P, v: &P::Block) -> Result<(P::Block, f64)
 fn difference<T: Real>(a: &Columns<T>, b: &Columns<T>) -> Columns<T> {
     let mut difference = a.clone();
     for (x, &y) in difference.as_mut_slice().iter_mut().zip(b.as_slice()) {
-        *x = *x - y;
+        *x -= y;
     }
     difference
 }

@@ -23,8 +23,25 @@ pub(super) struct Judge {
 
 /// What a solve has found.
 pub(super) struct Verdict<B> {
-    pub(super) norm: Norm,
     pub(super) top: Triplets<B>,
+    /// Found where success hangs on it.
+    interval: Option<Interval>,
+}
+
+impl<B> Verdict<B> {
+    pub(super) fn sigma(&self) -> f64 {
+        self.top.sigma[0]
+    }
+
+    /// What has to be at most c: the proven upper end, or the value with its residual.
+    pub(super) fn measure(&self) -> f64 {
+        self.interval.map_or_else(|| above(&self.top), |i| i.upper)
+    }
+
+    /// Whether that says anything: an unconverged value is a lower estimate.
+    pub(super) fn is_known(&self) -> bool {
+        self.interval.is_some() || self.top.converged()
+    }
 }
 
 impl Judge {
@@ -44,7 +61,7 @@ impl Judge {
         }
     }
 
-    /// Solves anew and finds an interval.
+    /// Solves anew.
     pub(super) fn look<Op: LinearOperator + ?Sized>(
         &mut self,
         op: &Op,
@@ -52,41 +69,46 @@ impl Judge {
         self.seed = self.seed.wrapping_add(1);
         let top = top(op, self.tolerance, self.seed)?;
         self.matvecs += top.matvecs;
-        let bounds = bound::Params {
+        let interval = self.proven.then(|| self.interval(op)).transpose()?;
+        Ok(Verdict { top, interval })
+    }
+
+    /// The verdict as it is reported.
+    pub(super) fn norm<Op: LinearOperator + ?Sized>(
+        &self,
+        op: &Op,
+        verdict: &Verdict<Op::Block>,
+    ) -> Result<Norm, Error> {
+        Ok(Norm {
+            sigma: verdict.sigma(),
+            converged: verdict.top.converged(),
+            interval: match verdict.interval {
+                Some(interval) => interval,
+                None => self.interval(op)?,
+            },
+        })
+    }
+
+    fn interval<Op: LinearOperator + ?Sized>(&self, op: &Op) -> Result<Interval, Error> {
+        let params = bound::Params {
             seed: self.seed,
             ..bound::Params::default()
         };
-        let norm = Norm {
-            sigma: top.sigma[0],
-            converged: top.converged(),
-            interval: bound::interval(op, &bounds)?,
-        };
-        Ok(Verdict { norm, top })
+        bound::interval(op, &params)
     }
 
     /// Whether the norm is as asked.
     pub(super) fn accepts<B>(&self, verdict: &Verdict<B>) -> bool {
-        let converged = self.proven || verdict.norm.converged;
-        converged
-            && self.measure(verdict) <= self.target * (1.0 + self.tolerance)
-            && verdict.norm.sigma > self.floor
-    }
-
-    /// What has to be at most c: the proven upper end, or the converged value with its residual.
-    fn measure<B>(&self, verdict: &Verdict<B>) -> f64 {
-        let Interval { upper, .. } = verdict.norm.interval;
-        if self.proven {
-            upper
-        } else {
-            above(&verdict.top)
-        }
+        verdict.is_known()
+            && verdict.measure() <= self.target * (1.0 + self.tolerance)
+            && verdict.sigma() > self.floor
     }
 
     /// The factor that makes an operator acceptable; none where it is, or where nothing is known.
     pub(super) fn correction<B>(&self, verdict: &Verdict<B>) -> Option<f64> {
-        let measure = self.measure(verdict);
-        let known = (self.proven || verdict.norm.converged) && measure > 0.0;
-        (known && !self.accepts(verdict)).then(|| self.target / measure)
+        let measure = verdict.measure();
+        let possible = verdict.is_known() && measure > 0.0 && !self.accepts(verdict);
+        possible.then(|| self.target / measure)
     }
 }
 
