@@ -160,6 +160,15 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+    /// The network is asked for where only its layers are known.
+    #[error(
+        "a layer description lists layers and does not say how they are connected, so there is no network to bound; \
+         give the ONNX file"
+    )]
+    NoGraph,
+    /// The network's graph contradicts itself.
+    #[error("the network cannot be followed: {0}; the model file may be damaged, export it again")]
+    Graph(specclip::Error),
     /// There is no layer with this index.
     #[error("there is no layer {index}: the model has {count} layers")]
     NoSuchLayer {

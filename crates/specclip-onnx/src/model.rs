@@ -3,7 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use specclip::graph::Graph;
+
+use crate::Error;
 use crate::constant::Constant;
+use crate::onnx::Source;
 use crate::spec::Spec;
 
 /// The linear layers of a model, in the order in which they run.
@@ -15,6 +19,24 @@ pub struct Model {
     pub skipped: Vec<Skipped>,
     /// The model's inputs with the shapes that were used, batch axis included.
     pub inputs: Vec<(String, Vec<usize>)>,
+    /// What the layers were found in; a layer description says nothing about how its layers are connected.
+    pub(crate) source: Option<Source>,
+}
+
+impl Model {
+    /// The whole network as data: how the layers, numbered as in [`Model::layers`], are connected with everything that
+    /// is not linear. Nodes that are not understood are in it as [`Op::Unknown`](specclip::graph::Op::Unknown), with the
+    /// reason.
+    ///
+    /// # Errors
+    /// When the model is a layer description, a constant that the network multiplies by cannot be read, or the file
+    /// contradicts itself.
+    pub fn graph(&self) -> Result<Graph, Error> {
+        match &self.source {
+            Some(source) => source.graph(&self.layers),
+            None => Err(Error::NoGraph),
+        }
+    }
 }
 
 /// A node that was left out.

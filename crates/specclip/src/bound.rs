@@ -10,6 +10,7 @@ mod frequency;
 mod gradient;
 mod gram;
 mod krylov;
+pub mod network;
 mod rounding;
 mod schur;
 mod torus;

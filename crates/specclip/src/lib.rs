@@ -27,6 +27,7 @@ pub mod bound;
 pub mod clip;
 pub mod error;
 mod frequency;
+pub mod graph;
 mod kernel;
 pub mod laws;
 pub mod operator;
