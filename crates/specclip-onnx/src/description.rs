@@ -55,6 +55,7 @@ pub(crate) fn load(path: &Path, weights: Option<&Path>) -> Result<Model, Error> 
             layers: Vec::new(),
             skipped: Vec::new(),
             inputs: Vec::new(),
+            source: None,
         },
     };
     for (i, table) in description.layer.into_iter().enumerate() {

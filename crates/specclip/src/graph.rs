@@ -74,6 +74,8 @@ impl Node {
 pub enum Op {
     /// An input of the network.
     Input,
+    /// Numbers that depend on no input.
+    Constant,
     /// A linear layer, perhaps with a bias.
     Linear(Linear),
     /// Each element times a constant.
@@ -199,7 +201,8 @@ impl Op {
             | Self::SumAxes { .. }
             | Self::Add(_)
             | Self::Concat { .. }
-            | Self::Input => true,
+            | Self::Input
+            | Self::Constant => true,
             Self::Activation(_) | Self::MaxPool(_) | Self::Extremum | Self::Unknown { .. } => false,
         }
     }

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod fact;
+mod flow;
 mod functions;
 mod graph;
 mod infer;
@@ -28,6 +29,7 @@ use graph::Graph;
 use initialiser::Origin;
 use network::Network;
 
+pub(crate) use flow::Source;
 pub(crate) use shapes::window::{Window, extent};
 
 /// Reads a model from bytes; `path` is where they come from, for messages and external data.
@@ -48,11 +50,19 @@ pub(crate) fn load(bytes: Bytes, path: Option<&Path>, options: &Options) -> Resu
     let inputs = inputs::resolve(&graph.inputs, &options.inputs)?;
     let analysis = infer::run(&mut graph, &inputs, &origin);
     let network = Network::new(&analysis, &graph.outputs);
-    let (layers, skipped) = layers::extract(&network);
+    let found = layers::extract(&network);
+    let source = Source {
+        places: found.places,
+        reasons: found.reasons,
+        inputs: inputs.shapes.clone(),
+        outputs: graph.outputs,
+        analysis,
+    };
     Ok(Model {
-        layers,
-        skipped,
+        layers: found.layers,
+        skipped: found.skipped,
         inputs: inputs.shapes,
+        source: Some(source),
     })
 }
 

@@ -191,6 +191,11 @@ impl Activation {
         Self::known("log_softmax", (n as f64).sqrt())
     }
 
+    /// The 2-norms of disjoint sets of elements: 1.
+    pub const fn norm() -> Self {
+        Self::known("norm", 1.0)
+    }
+
     /// The largest (or smallest) of disjoint sets of elements: 1.
     pub const fn extremum() -> Self {
         Self::known("extremum", 1.0)

@@ -51,8 +51,8 @@ fn fits(node: &Node, inputs: &[&Node]) -> Check {
         _ => Err(format!("it has {} inputs and needs one", inputs.len())),
     };
     match &node.op {
-        Op::Input if inputs.is_empty() => Ok(()),
-        Op::Input => Err("an input of the network has no inputs".to_owned()),
+        Op::Input | Op::Constant if inputs.is_empty() => Ok(()),
+        Op::Input | Op::Constant => Err("it is given, and has inputs".to_owned()),
         Op::Linear(linear) => applications(linear, single()?, node),
         Op::Scale(factors) => scale(factors, single()?, node),
         Op::Identity => same_count(single()?, node),

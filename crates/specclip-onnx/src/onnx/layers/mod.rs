@@ -7,7 +7,7 @@ mod norm;
 mod resample;
 mod unsupported;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::fact::{Batch, Fact};
 use super::network::Network;
@@ -46,13 +46,24 @@ impl From<Result<Draft, String>> for Finding {
 }
 
 /// The layers of a network and the nodes that were left out.
-pub(crate) fn extract(network: &Network) -> (Vec<Layer>, Vec<Skipped>) {
+pub(crate) struct Found {
+    pub layers: Vec<Layer>,
+    pub skipped: Vec<Skipped>,
+    /// The node of each layer.
+    pub places: Vec<usize>,
+    /// Why nodes were left out.
+    pub reasons: HashMap<usize, String>,
+}
+
+/// Finds the layers of a network.
+pub(crate) fn extract(network: &Network) -> Found {
     let nodes = &network.analysis.nodes;
     let mut findings: Vec<Finding> = nodes.iter().map(|n| examine(network, n)).collect();
     let absorbed = fully_absorbed(network, &findings);
     let mut names = name::Names::default();
     let mut made: Vec<Made> = Vec::new();
     let mut skipped = Vec::new();
+    let mut reasons = HashMap::new();
     for (i, node) in nodes.iter().enumerate() {
         for attribute in &node.attribute {
             for body in attribute.g.iter().chain(&attribute.graphs) {
@@ -64,11 +75,14 @@ pub(crate) fn extract(network: &Network) -> (Vec<Layer>, Vec<Skipped>) {
         }
         match std::mem::replace(&mut findings[i], Finding::Nothing) {
             Finding::Nothing => {}
-            Finding::Skip(reason) => skipped.push(Skipped {
-                name: name::suggest(network, node, None, i),
-                op: node.op(),
-                reason,
-            }),
+            Finding::Skip(reason) => {
+                reasons.insert(i, reason.clone());
+                skipped.push(Skipped {
+                    name: name::suggest(network, node, None, i),
+                    op: node.op(),
+                    reason,
+                });
+            }
             Finding::Layer(draft) => {
                 let name = names.unique(name::suggest(network, node, draft.weight.as_ref(), i));
                 made.push(Made {
@@ -78,7 +92,12 @@ pub(crate) fn extract(network: &Network) -> (Vec<Layer>, Vec<Skipped>) {
             }
         }
     }
-    (link_batch_norms(network, made), skipped)
+    Found {
+        places: made.iter().map(|m| m.node).collect(),
+        layers: link_batch_norms(network, made),
+        skipped,
+        reasons,
+    }
 }
 
 /// A finished layer and the node that it came from.

@@ -27,8 +27,8 @@ impl Factor {
 /// How the constant of a value is found.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rule {
-    /// It is 1: an input of the network.
-    Start,
+    /// It is this: 1 for an input of the network, 0 for a constant.
+    Given(f64),
     /// It is that of another value.
     Same(Value),
     /// It is a multiple of that of another value. `nodes` are what lies between.
@@ -58,7 +58,8 @@ pub(super) fn rule<L: Layers + ?Sized>(
     };
     let input = || &graph.nodes()[node.inputs[0]];
     Ok(Ok(match &node.op {
-        Op::Input => Rule::Start,
+        Op::Input => Rule::Given(1.0),
+        Op::Constant => Rule::Given(0.0),
         Op::Identity | Op::Permute(_) => Rule::Same(node.inputs[0]),
         Op::Linear(linear) => {
             let interval = layers.interval(linear.layer, params)?;
@@ -93,7 +94,7 @@ pub(super) fn rule<L: Layers + ?Sized>(
             times(Factor::sure(activation.lipschitz(), Reason::Lipschitz))
         }
         Op::MaxPool(pool) => {
-            let overlap = overlap(pool, input(), node);
+            let overlap = overlap(pool, node);
             times(Factor::sure(overlap.sqrt(), Reason::Overlap))
         }
         Op::Unknown { reason } => return Ok(Err(reason.clone())),
@@ -109,25 +110,25 @@ fn most_copies(indices: &[usize], n: usize) -> usize {
     counts.into_iter().max().unwrap_or(0)
 }
 
-/// The largest number of windows that one sample is part of: the product over the axes, as the
-/// windows are products of sets of places on each.
-fn overlap(pool: &MaxPool, input: &Node, node: &Node) -> f64 {
-    (0..pool.kernel.len())
-        .map(|a| {
-            let (n, windows) = (input.shape[a + 2], node.shape[a + 2]);
-            let mut counts = vec![0_u32; n];
-            for window in 0..windows {
-                let start = window.saturating_mul(pool.stride[a]);
-                for tap in 0..pool.kernel[a] {
-                    let place = start.saturating_add(tap.saturating_mul(pool.dilation[a]));
-                    match place.checked_sub(pool.padding[a]) {
-                        Some(i) if i < n => counts[i] += 1,
-                        Some(_) => break,
-                        None => {}
-                    }
-                }
-            }
-            f64::from(counts.into_iter().max().unwrap_or(0))
-        })
-        .product()
+/// A number of windows that no sample is part of more of: the product over the axes, as windows are
+/// products of places on each.
+fn overlap(pool: &MaxPool, node: &Node) -> f64 {
+    let most = |a: usize| {
+        windows_at(pool.kernel[a], pool.stride[a], pool.dilation[a]).min(node.shape[a + 2])
+    };
+    (0..pool.kernel.len()).map(|a| most(a) as f64).product()
+}
+
+/// How many windows share one place of an endless axis at most.
+///
+/// Windows that start less than the reach (kernel - 1) dilation before the place may have a tap
+/// there, those whose distance is a multiple of the dilation do. Starts are multiples of the stride,
+/// so these are one in dilation / gcd(stride, dilation). Without dilation: ceil(kernel / stride).
+fn windows_at(kernel: usize, stride: usize, dilation: usize) -> usize {
+    let within = (kernel - 1).saturating_mul(dilation) / stride;
+    within / (dilation / gcd(stride, dilation)) + 1
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -69,7 +69,7 @@ impl<'g> Tape<'g> {
         for (value, entry) in self.entries.iter().enumerate() {
             let Some(entry) = entry else { continue };
             constants[value] = match &entry.rule {
-                Rule::Start => 1.0,
+                Rule::Given(constant) => *constant,
                 Rule::Same(from) => constants[*from],
                 Rule::Times { from, .. } if changed == Some(value) => constants[*from],
                 Rule::Times { factor, from, .. } => up(factor.upper * constants[*from], 1),
@@ -177,7 +177,7 @@ impl<'g> Tape<'g> {
             ..self.named(&[value])
         };
         match &entry.rule {
-            Rule::Start | Rule::Same(_) => return None,
+            Rule::Given(_) | Rule::Same(_) => return None,
             Rule::Sum(_) => step.reason = Reason::Sum,
             Rule::Root(_) => step.reason = Reason::Root,
             Rule::Times { factor, nodes, .. } => {
@@ -270,7 +270,7 @@ impl Rule {
     /// The values that it reads.
     pub(super) fn reads(&self) -> Vec<Value> {
         match self {
-            Self::Start => Vec::new(),
+            Self::Given(_) => Vec::new(),
             Self::Same(from) | Self::Times { from, .. } => vec![*from],
             Self::Sum(terms) => terms.iter().map(|&(_, v)| v).collect(),
             Self::Root(values) => values.clone(),
