@@ -186,9 +186,7 @@ impl<'a> Flow<'a> {
         inputs: &[Value],
         shape: &[usize],
     ) -> Result<Value, Error> {
-        let pushed = self
-            .graph
-            .push(node.label(), &node.op(), op, inputs, shape);
+        let pushed = self.graph.push(node.label(), &node.op(), op, inputs, shape);
         pushed.map_err(Error::Graph)
     }
 
@@ -227,7 +225,9 @@ impl<'a> Flow<'a> {
     fn constants_from(&self, node: &NodeProto, first: usize) -> Result<(), String> {
         match (first..node.input.len()).find(|&i| self.value(node, i).is_some()) {
             None => Ok(()),
-            Some(i) => Err(format!("its input {i} is computed, and a constant is needed")),
+            Some(i) => Err(format!(
+                "its input {i} is computed, and a constant is needed"
+            )),
         }
     }
 
@@ -248,7 +248,8 @@ impl<'a> Flow<'a> {
             return Err(format!("its input {i} is {reason}").into());
         }
         let constant = fact.constant.as_ref();
-        let constant = constant.ok_or_else(|| format!("the numbers of its input {i} are not known"))?;
+        let constant =
+            constant.ok_or_else(|| format!("the numbers of its input {i} are not known"))?;
         let numbers = constant.values::<f64>(node.label());
         Ok((numbers.map_err(Stopped::Failed)?, dims))
     }

@@ -76,16 +76,31 @@ pub(super) fn why_not(node: &NodeProto) -> &'static str {
         | "SkipSimplifiedLayerNormalization"
         | "MeanVarianceNormalization"
         | "LpNormalization"
-        | "LRN" => {
-            "it divides by a deviation or norm of its input, which may be arbitrarily small"
-        }
-        "Pow" | "Exp" | "Sqrt" | "Log" | "Reciprocal" | "Tan" | "Sinh" | "Cosh" | "Asin" | "Acos" | "Acosh"
-        | "Atanh" | "ReduceSumSquare" | "ReduceProd" => "its slope has no bound",
-        "Floor" | "Ceil" | "Round" | "Sign" | "Hardmax" | "ArgMax" | "ArgMin" | "Equal" | "Greater"
-        | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Not" | "And" | "Or" | "Xor" | "QuantizeLinear"
-        | "DynamicQuantizeLinear" | "NonZero" | "NonMaxSuppression" | "Bernoulli" | "Multinomial" => {
-            "it jumps, so it has no Lipschitz constant"
-        }
+        | "LRN" => "it divides by a deviation or norm of its input, which may be arbitrarily small",
+        "Pow" | "Exp" | "Sqrt" | "Log" | "Reciprocal" | "Tan" | "Sinh" | "Cosh" | "Asin"
+        | "Acos" | "Acosh" | "Atanh" | "ReduceSumSquare" | "ReduceProd" => "its slope has no bound",
+        "Floor"
+        | "Ceil"
+        | "Round"
+        | "Sign"
+        | "Hardmax"
+        | "ArgMax"
+        | "ArgMin"
+        | "Equal"
+        | "Greater"
+        | "GreaterOrEqual"
+        | "Less"
+        | "LessOrEqual"
+        | "Not"
+        | "And"
+        | "Or"
+        | "Xor"
+        | "QuantizeLinear"
+        | "DynamicQuantizeLinear"
+        | "NonZero"
+        | "NonMaxSuppression"
+        | "Bernoulli"
+        | "Multinomial" => "it jumps, so it has no Lipschitz constant",
         "MatMul" | "Gemm" | "Einsum" | "Mul" | "Attention" => {
             "a product of two computed values has no Lipschitz constant"
         }

@@ -121,7 +121,11 @@ impl<'a> Flow<'a> {
         let ranges = slice_ranges(&self.network.analysis.call(node))?;
         for (axis, range) in ranges.into_iter().enumerate() {
             let range = range.ok_or("where it cuts depends on the data")?;
-            let at = |i: usize| range.start.checked_add_signed(range.step.checked_mul(i as isize)?);
+            let at = |i: usize| {
+                range
+                    .start
+                    .checked_add_signed(range.step.checked_mul(i as isize)?)
+            };
             self.afford(range.count)?;
             let indices: Option<Vec<usize>> = (0..range.count).map(at).collect();
             let indices = indices.ok_or("it cuts outside its input")?;
