@@ -3,15 +3,17 @@
 //! [`cli`] declares the command line, [`options`] gives it meaning, [`commands`] has one file a command and
 //! [`report`] one file a format. Exit codes: 0 done; 1 a result missed what was asked; 2 bad usage or bad input.
 
+mod analyse;
 mod cli;
 mod commands;
 mod error;
+mod memory;
 mod options;
 mod output;
 mod progress;
 mod record;
 mod report;
-mod warnings;
+mod select;
 
 use std::process::ExitCode;
 

@@ -1,14 +1,19 @@
-//! What the command line means: checked, and in the terms of the library.
+//! What the command line means: checked, and in the terms of the library. What the commands share is here, the rest in
+//! one file a command.
 
-use std::path::PathBuf;
+pub mod spectrum;
+
+use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobMatcher};
-use specclip::svd::{Method, Params};
-use specclip_onnx::Options as ModelOptions;
+use specclip_onnx::Model;
 
-use crate::cli::{MethodArg, Precision, SpectrumArgs};
+use crate::cli::shared::{NetworkArgs, RecordArgs};
 use crate::error::Error;
 use crate::output::Target;
+
+/// A small convolutional network trained on MNIST, for a first look; made by scripts/make_demo_model.py.
+const BUILT_IN: &[u8] = include_bytes!("../assets/demo.onnx");
 
 /// Where the model comes from.
 #[derive(Clone, Debug)]
@@ -55,6 +60,42 @@ impl Pattern {
     }
 }
 
+/// The network, how to read it, and which of its layers are asked for.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The file, or the network built in.
+    pub source: Source,
+    /// How to read it.
+    pub reading: specclip_onnx::Options,
+    /// Which layers; all when empty.
+    pub layers: Vec<Pattern>,
+    /// Whether to fold batch norms into the convolutions before them.
+    pub compose: bool,
+}
+
+impl Network {
+    /// Gives meaning to the arguments.
+    pub fn new(args: &NetworkArgs, compose: bool) -> Result<Self, Error> {
+        let layers = args.layer.iter().map(|text| Pattern::new(text));
+        Ok(Self {
+            source: args.model.clone().map_or(Source::BuiltIn, Source::File),
+            reading: specclip_onnx::Options {
+                inputs: args.input.clone(),
+            },
+            layers: layers.collect::<Result<_, _>>()?,
+            compose,
+        })
+    }
+
+    /// Reads the model.
+    pub fn load(&self) -> Result<Model, Error> {
+        Ok(match &self.source {
+            Source::BuiltIn => specclip_onnx::load_bytes(BUILT_IN, &self.reading)?,
+            Source::File(path) => specclip_onnx::load(path, &self.reading)?,
+        })
+    }
+}
+
 /// A report other than the table, and where it goes.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
@@ -67,113 +108,47 @@ pub struct Outputs {
 }
 
 impl Outputs {
+    /// Refuses two outputs in one place, and a file that could not be written.
+    pub fn new(records: &RecordArgs, svg: Option<&Path>) -> Result<Self, Error> {
+        let target = |path: Option<&Path>| path.map(Target::new);
+        let outputs = Self {
+            json: target(records.json.as_deref()),
+            csv: target(records.csv.as_deref()),
+            svg: target(svg),
+        };
+        outputs.check()?;
+        Ok(outputs)
+    }
+
     fn all(&self) -> impl Iterator<Item = &Target> {
         [&self.json, &self.csv, &self.svg].into_iter().flatten()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let targets: Vec<&Target> = self.all().collect();
+        for (index, target) in targets.iter().enumerate() {
+            if targets[index + 1..].contains(target) {
+                return Err(Error::Usage(match target {
+                    Target::Stdout => "only one of the results can go to standard output; \
+                                       give the others a file, as in --csv=FILE"
+                        .into(),
+                    Target::File(path) => {
+                        format!(
+                            "two results name the same file {path:?}; give each its own, as in --csv=FILE"
+                        )
+                    }
+                }));
+            }
+        }
+        for target in targets {
+            target.check()?;
+        }
+        Ok(())
     }
 
     /// Whether one of them takes the table's place on standard output.
     pub fn replace_table(&self) -> bool {
         self.all().any(|target| *target == Target::Stdout)
-    }
-}
-
-/// What `specclip spectrum` is to do.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The model.
-    pub source: Source,
-    /// How to read it.
-    pub model: ModelOptions,
-    /// Which layers; all when empty.
-    pub layers: Vec<Pattern>,
-    /// How many values.
-    pub top: usize,
-    /// How to compute them.
-    pub params: Params,
-    /// The number type.
-    pub precision: Precision,
-    /// Whether to fold batch norms.
-    pub compose: bool,
-    /// Whether to compute whole spectra.
-    pub full: bool,
-    /// Size of the thread pool, if asked.
-    pub threads: Option<usize>,
-    /// The files to write.
-    pub outputs: Outputs,
-}
-
-impl Options {
-    /// Gives meaning to the arguments, or says which do not go together.
-    pub fn new(args: &SpectrumArgs) -> Result<Self, Error> {
-        let outputs = outputs(args)?;
-        for target in outputs.all() {
-            target.check()?;
-        }
-        if args.full && args.method != MethodArg::Auto {
-            return Err(Error::Usage(
-                "--full picks the exact method that each layer admits; leave --method out".into(),
-            ));
-        }
-        let layers = args
-            .layer
-            .iter()
-            .map(|text| Pattern::new(text))
-            .collect::<Result<_, _>>()?;
-        let params = Params {
-            method: method(args.method),
-            tolerance: args.tol,
-            seed: args.seed,
-            ..Params::default()
-        };
-        Ok(Self {
-            source: args.model.clone().map_or(Source::BuiltIn, Source::File),
-            model: ModelOptions {
-                inputs: args.input.clone(),
-            },
-            layers,
-            top: args.top,
-            params,
-            precision: args.precision,
-            compose: args.compose,
-            full: args.full,
-            threads: args.threads,
-            outputs,
-        })
-    }
-}
-
-fn outputs(args: &SpectrumArgs) -> Result<Outputs, Error> {
-    let target = |path: &Option<PathBuf>| path.as_deref().map(Target::new);
-    let outputs = Outputs {
-        json: target(&args.json),
-        csv: target(&args.csv),
-        svg: target(&args.svg),
-    };
-    let targets: Vec<&Target> = outputs.all().collect();
-    for (index, target) in targets.iter().enumerate() {
-        if targets[index + 1..].contains(target) {
-            return Err(Error::Usage(match target {
-                Target::Stdout => "only one of --json, --csv and --svg can go to standard output; \
-                                   give the others a file, as in --csv=FILE"
-                    .into(),
-                Target::File(path) => {
-                    format!(
-                        "two of --json, --csv and --svg name the same file {path:?}; give each its own"
-                    )
-                }
-            }));
-        }
-    }
-    Ok(outputs)
-}
-
-fn method(arg: MethodArg) -> Method {
-    match arg {
-        MethodArg::Auto => Method::Auto,
-        MethodArg::Lanczos => Method::Lanczos,
-        MethodArg::PowerQr => Method::PowerQr,
-        MethodArg::Dense => Method::Dense,
-        MethodArg::Circulant => Method::Circulant,
     }
 }
 

@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::error::Error;
+use crate::options::{Outputs, Source};
+use crate::report::{self, Formats};
+
+const BUILT_IN_NOTE: &str =
+    "No model given: this is the small MNIST network built into the program.";
 
 /// Where a report goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +68,35 @@ impl Target {
             source,
         })
     }
+}
+
+/// Writes the files that were asked for and prints the table, unless something else takes its place.
+///
+/// Files first: a reader of standard output may leave early, and the files are wanted all the same.
+pub fn publish(report: &impl Formats, outputs: &Outputs, source: &Source) -> Result<(), Error> {
+    if let Some(target) = &outputs.json {
+        target.write(&report.json()?)?;
+    }
+    if let Some(target) = &outputs.csv {
+        target.write(&report.csv()?)?;
+    }
+    if let Some(target) = &outputs.svg {
+        target.write(report.svg()?.as_bytes())?;
+    }
+    let built_in = matches!(source, Source::BuiltIn);
+    if outputs.replace_table() {
+        if built_in {
+            complain(BUILT_IN_NOTE);
+        }
+        return Ok(());
+    }
+    let note = if built_in {
+        format!("{BUILT_IN_NOTE}\n")
+    } else {
+        String::new()
+    };
+    let table = report.table(report::terminal_width());
+    write_stdout(format!("{note}{table}").as_bytes())
 }
 
 /// Writes to standard output; a reader that has gone away, as in `| head`, is no error.

@@ -10,30 +10,32 @@ use crate::output::complain;
 /// How often a plain line appears where there is no terminal. Short runs print none.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Counts layers for whoever is waiting.
+/// Counts layers, or other pieces of work, for whoever is waiting.
 pub struct Progress {
     bar: Option<ProgressBar>,
     total: usize,
+    unit: &'static str,
     done: usize,
     started: Instant,
     spoke: Instant,
 }
 
 impl Progress {
-    /// Starts to count to `total` layers.
-    pub fn new(total: usize) -> Self {
+    /// Starts to count to `total` of the pieces that `unit` names.
+    pub fn new(total: usize, unit: &'static str) -> Self {
         let now = Instant::now();
-        let bar = io::stderr().is_terminal().then(|| bar(total));
+        let bar = io::stderr().is_terminal().then(|| bar(total, unit));
         Self {
             bar,
             total,
+            unit,
             done: 0,
             started: now,
             spoke: now,
         }
     }
 
-    /// A layer is begun.
+    /// A piece is begun.
     pub fn begin(&mut self, name: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(name.to_owned());
@@ -41,13 +43,13 @@ impl Progress {
             self.spoke = Instant::now();
             let seconds = self.started.elapsed().as_secs();
             complain(&format!(
-                "{} of {} layers after {seconds} s, now {name}",
-                self.done, self.total
+                "{} of {} {} after {seconds} s, now {name}",
+                self.done, self.total, self.unit
             ));
         }
     }
 
-    /// The layer is done.
+    /// The piece is done.
     pub fn end(&mut self) {
         self.done += 1;
         if let Some(bar) = &self.bar {
@@ -64,12 +66,11 @@ impl Drop for Progress {
     }
 }
 
-fn bar(total: usize) -> ProgressBar {
+fn bar(total: usize, unit: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
     // A template that does not parse would leave the default style, which serves as well.
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:30} {pos}/{len} layers, {elapsed}  {wide_msg}")
-    {
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {unit}, {{elapsed}}  {{wide_msg}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(200));

@@ -1,10 +1,15 @@
 //! What a run found, before any format: one row a layer, with everything needed to repeat the run.
 
+pub mod spectrum;
+
 use std::time::Duration;
 
-use specclip::svd::Method;
+use specclip_onnx::Model;
 
-/// The settings of a run.
+use crate::cli::shared::RunArgs;
+use crate::options::Network;
+
+/// The settings that every command has.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The model file as given, or the name of the built-in network.
@@ -13,16 +18,8 @@ pub struct Settings {
     pub inputs: Vec<(String, Vec<usize>)>,
     /// f32 or f64.
     pub precision: &'static str,
-    /// The method asked for.
-    pub method: &'static str,
-    /// Largest relative residual that counts as converged.
-    pub tolerance: f64,
     /// Seed of the starting vectors.
     pub seed: u64,
-    /// How many values were asked for.
-    pub top: usize,
-    /// Whether the whole spectrum was asked for.
-    pub full: bool,
     /// Whether batch norms were folded into convolutions.
     pub compose: bool,
     /// The `--layer` patterns.
@@ -31,13 +28,34 @@ pub struct Settings {
     pub threads: usize,
 }
 
-/// Everything a run found.
+impl Settings {
+    /// The settings of a run that is about to begin.
+    pub fn new(model: &Model, network: &Network, run: &RunArgs) -> Self {
+        Self {
+            model: network.source.name(),
+            inputs: model.inputs.clone(),
+            precision: run.precision.name(),
+            seed: run.seed,
+            compose: network.compose,
+            globs: network
+                .layers
+                .iter()
+                .map(|pattern| pattern.text.clone())
+                .collect(),
+            threads: rayon::current_num_threads(),
+        }
+    }
+}
+
+/// What a command found: `A` is what it alone was asked, `V` what it says of a layer.
 #[derive(Clone, Debug)]
-pub struct Report {
-    /// What was asked.
+pub struct Report<A, V> {
+    /// What every command is asked.
     pub settings: Settings,
+    /// What this command was asked.
+    pub asked: A,
     /// One row a layer, in network order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<Row<V>>,
     /// Layers that could not be analysed whatever the method, in network order.
     pub skipped: Vec<Skipped>,
     /// The time of the whole analysis.
@@ -63,39 +81,32 @@ pub struct Identity {
 
 /// One row of the table.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct Row<V> {
     /// Which layer.
     pub layer: Identity,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: Outcome<V>,
+    /// Building the operator and the work on it.
+    pub elapsed: Duration,
 }
 
 /// What came of a layer.
 #[derive(Clone, Debug)]
-pub enum Outcome {
-    /// There are values, converged or not.
-    Values(Values),
+pub enum Outcome<V> {
+    /// There are values.
+    Values(V),
     /// What was asked cannot be done on this layer, for this reason.
     Refused(String),
 }
 
-/// The values of a layer.
-#[derive(Clone, Debug)]
-pub struct Values {
-    /// The method that ran.
-    pub method: &'static str,
-    /// Descending.
-    pub singular_values: Vec<f64>,
-    /// `||M'u - sigma v||` of each value, in the unit of the values; empty for a whole spectrum.
-    pub residuals: Vec<f64>,
-    /// Whether each value met the tolerance.
-    pub converged: Vec<bool>,
-    /// The Frobenius norm, where it is known.
-    pub frobenius: Option<f64>,
-    /// Products with M and with its adjoint, together, each on one vector.
-    pub matvecs: usize,
-    /// Building the operator and solving.
-    pub elapsed: Duration,
+impl<V> Row<V> {
+    /// The values, if there are any.
+    pub fn values(&self) -> Option<&V> {
+        match &self.outcome {
+            Outcome::Values(values) => Some(values),
+            Outcome::Refused(_) => None,
+        }
+    }
 }
 
 /// A layer that was not analysed.
@@ -109,58 +120,17 @@ pub struct Skipped {
     pub reason: String,
 }
 
-impl Values {
-    /// The spectral norm; none for an operator without a single value.
-    pub fn sigma_1(&self) -> Option<f64> {
-        self.singular_values.first().copied()
-    }
-
-    /// Whether every value met the tolerance.
-    pub fn all_converged(&self) -> bool {
-        self.converged.iter().all(|&converged| converged)
-    }
-
-    /// Frobenius^2 / sigma_1^2: a smooth count of the directions that matter. None for a zero operator.
-    pub fn stable_rank(&self) -> Option<f64> {
-        let (frobenius, sigma_1) = (self.frobenius?, self.sigma_1()?);
-        // Divided first: the square of a tiny norm would underflow.
-        (sigma_1 > 0.0).then(|| (frobenius / sigma_1).powi(2))
-    }
-
-    /// The largest residual divided by sigma_1; none where none was measured.
-    pub fn relative_residual(&self) -> Option<f64> {
-        let largest = self.residuals.iter().copied().reduce(f64::max)?;
-        match self.sigma_1()? {
-            sigma_1 if sigma_1 > 0.0 => Some(largest / sigma_1),
-            _ => (largest == 0.0).then_some(0.0),
-        }
-    }
-}
-
-impl Report {
+impl<A, V> Report<A, V> {
     /// The rows that have values.
-    pub fn values(&self) -> impl Iterator<Item = (&Identity, &Values)> {
-        self.rows.iter().filter_map(|row| match &row.outcome {
-            Outcome::Values(values) => Some((&row.layer, values)),
-            Outcome::Refused(_) => None,
-        })
-    }
-
-    /// How many layers have a value that missed the tolerance.
-    pub fn missed(&self) -> usize {
-        self.values()
-            .filter(|(_, values)| !values.all_converged())
-            .count()
+    pub fn values(&self) -> impl Iterator<Item = (&Row<V>, &V)> {
+        self.rows
+            .iter()
+            .filter_map(|row| Some((row, row.values()?)))
     }
 
     /// How many layers refused what was asked.
     pub fn refused(&self) -> usize {
         self.rows.len() - self.values().count()
-    }
-
-    /// Products of all layers together.
-    pub fn matvecs(&self) -> usize {
-        self.values().map(|(_, values)| values.matvecs).sum()
     }
 
     /// Every layer without values and why: those that the reader could not take, and those that refused.
@@ -174,17 +144,5 @@ impl Report {
             }),
         });
         self.skipped.iter().cloned().chain(refused).collect()
-    }
-}
-
-/// The name of a solver, on the command line and in records.
-pub fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::Auto => "auto",
-        Method::Lanczos => "lanczos",
-        Method::PowerQr => "power-qr",
-        Method::Dense => "dense",
-        Method::Circulant => "circulant",
-        Method::Structured => "structured",
     }
 }

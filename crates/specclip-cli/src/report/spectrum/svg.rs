@@ -7,9 +7,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::error::Error;
-use crate::record::{Outcome, Report, Values};
+use crate::record::Outcome;
+use crate::record::spectrum::{Report, Values};
+use crate::report::text::{printable, shorten};
 
-use super::text::{printable, shorten};
 use frame::{CHARACTER, Frame, LEFT, TOP, shown};
 
 const INK: RGBColor = RGBColor(38, 38, 38);
@@ -74,7 +75,7 @@ fn headings(canvas: &Canvas<'_>, report: &Report, frame: &Frame) -> Drawing {
         Ok(())
     };
     entry("sigma_1", dot((0, 0), 0, true))?;
-    match settings.top {
+    match report.asked.top {
         1 => {}
         2 => entry("sigma_2", dot((0, 0), 1, true))?,
         top => entry(&format!("sigma_2 to sigma_{top}"), dot((0, 0), 1, true))?,
@@ -168,8 +169,8 @@ fn layer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Row;
-    use crate::report::sample;
+    use crate::record::spectrum::Row;
+    use crate::report::spectrum::sample;
 
     #[test]
     fn every_positive_value_has_a_mark() {

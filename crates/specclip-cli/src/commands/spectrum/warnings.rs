@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::cli::Precision;
-use crate::record::Report;
+use crate::cli::shared::Precision;
+use crate::record::spectrum::Report;
 
 /// A doubt about the results of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,9 +70,9 @@ fn counted(layers: usize) -> String {
 /// The doubts about a report.
 pub fn of(report: &Report, precision: Precision) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let tolerance = report.settings.tolerance;
+    let tolerance = report.asked.tolerance;
     // Residuals of a converged triplet level off at a few units of rounding of sigma_1.
-    if !report.settings.full && tolerance < 4.0 * precision.epsilon() {
+    if !report.asked.full && tolerance < 4.0 * precision.epsilon() {
         warnings.push(Warning::ToleranceBelowPrecision {
             tolerance,
             precision: precision.name(),

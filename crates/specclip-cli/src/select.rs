@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use specclip_onnx::Model;
 
 use crate::error::Error;
-use crate::options::{Options, Pattern};
+use crate::options::{Network, Pattern};
 use crate::record::{Identity, Skipped};
 
 /// How many names an error lists before it stops.
@@ -34,8 +34,8 @@ pub struct Chosen {
 }
 
 /// Chooses the layers, or says why there are none.
-pub fn choose(model: &Model, options: &Options) -> Result<Chosen, Error> {
-    let mut units = units(model, options.compose);
+pub fn choose(model: &Model, network: &Network) -> Result<Chosen, Error> {
+    let mut units = units(model, network.compose);
     let mut skipped: Vec<Skipped> = model
         .skipped
         .iter()
@@ -47,15 +47,15 @@ pub fn choose(model: &Model, options: &Options) -> Result<Chosen, Error> {
         .collect();
     if units.is_empty() {
         return Err(Error::NothingToAnalyse {
-            model: options.source.name(),
+            model: network.source.name(),
             why: why_nothing(&skipped),
         });
     }
-    for pattern in &options.layers {
+    for pattern in &network.layers {
         check(pattern, &units, &skipped)?;
     }
-    if !options.layers.is_empty() {
-        let wanted = |name: &str| options.layers.iter().any(|pattern| pattern.matches(name));
+    if !network.layers.is_empty() {
+        let wanted = |name: &str| network.layers.iter().any(|pattern| pattern.matches(name));
         units.retain(|unit| unit.names.iter().any(|name| wanted(name)));
         skipped.retain(|skipped| wanted(&skipped.name));
     }

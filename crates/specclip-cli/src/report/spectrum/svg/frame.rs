@@ -1,6 +1,6 @@
 //! Where things are in the picture, in pixels, and which values the axis marks.
 
-use crate::record::{Report, Values};
+use crate::record::spectrum::{Report, Values};
 use crate::report::text::{printable, shorten_all, width};
 
 /// Widest name below the axis, in characters; longer ones lose their middle.
@@ -103,7 +103,7 @@ pub fn shown(report: &Report, values: &Values) -> impl Iterator<Item = (usize, f
     let leading = values
         .singular_values
         .iter()
-        .take(report.settings.top)
+        .take(report.asked.top)
         .copied();
     leading
         .enumerate()

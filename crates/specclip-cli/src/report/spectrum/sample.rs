@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::record::{Identity, Outcome, Report, Row, Settings, Skipped, Values};
+use crate::record::spectrum::{Asked, Report, Row, Values};
+use crate::record::{Identity, Settings, Skipped};
+
+type Outcome = crate::record::Outcome<Values>;
 
 /// Converged, composed, missed, refused, zero, wide and many-positioned rows, and skipped layers.
 pub fn report() -> Report {
@@ -10,6 +13,12 @@ pub fn report() -> Report {
     let image = [16, 32, 32];
     Report {
         settings: settings(),
+        asked: Asked {
+            method: "auto",
+            tolerance: 1e-4,
+            top: 3,
+            full: false,
+        },
         rows: vec![
             row(
                 &stage(0),
@@ -45,7 +54,7 @@ pub fn report() -> Report {
                     multiplicity: 256,
                     ..row("fc", "dense", &[2], &[10], refused()).layer
                 },
-                outcome: values(&[2.5, 1.5], 9e-5),
+                ..row("fc", "dense", &[2], &[10], values(&[2.5, 1.5], 9e-5))
             },
         ],
         skipped: vec![
@@ -69,11 +78,7 @@ fn settings() -> Settings {
         model: "nets/model.onnx".into(),
         inputs: vec![("x".into(), vec![1, 3, 32, 32]), ("a".into(), vec![1, 77])],
         precision: "f32",
-        method: "auto",
-        tolerance: 1e-4,
         seed: 7,
-        top: 3,
-        full: false,
         compose: true,
         globs: Vec::new(),
         threads: 2,
@@ -89,7 +94,11 @@ fn row(name: &str, kind: &str, input: &[usize], output: &[usize], outcome: Outco
         weight: Some((format!("{name}.weight"), vec![3, 2])),
         multiplicity: 1,
     };
-    Row { layer, outcome }
+    Row {
+        layer,
+        outcome,
+        elapsed: Duration::from_micros(1234),
+    }
 }
 
 /// Values whose residuals are this times sigma_1.
@@ -101,7 +110,6 @@ fn values(sigma: &[f64], relative: f64) -> Outcome {
         converged: vec![true; sigma.len()],
         frobenius: Some(sigma[0] * 4.0),
         matvecs: 42,
-        elapsed: Duration::from_micros(1234),
     })
 }
 
