@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod reproduce;
 mod spectrum;
 
 use std::process::ExitCode;
@@ -29,5 +30,6 @@ impl From<Outcome> for ExitCode {
 pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     match &cli.command {
         Command::Spectrum(args) => spectrum::run(args),
+        Command::Reproduce(args) => reproduce::run(args),
     }
 }

@@ -1,9 +1,12 @@
 //! What a run found, in each format: one folder a command, and what the formats of all commands share.
 
+pub mod chart;
 pub mod csv;
+pub mod draw;
 pub mod json;
 pub mod layout;
 pub mod number;
+pub mod reproduce;
 pub mod spectrum;
 pub mod table;
 pub mod text;

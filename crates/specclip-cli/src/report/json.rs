@@ -119,7 +119,7 @@ pub fn text(record: &impl Serialize) -> Result<Vec<u8>, Error> {
 }
 
 /// The processor's name where the system tells it, else its architecture.
-fn processor() -> String {
+pub fn processor() -> String {
     let described = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = described
         .lines()

@@ -2,30 +2,20 @@
 
 mod frame;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::HPos;
 
 use crate::error::Error;
 use crate::record::Outcome;
 use crate::record::spectrum::{Report, Values};
+use crate::report::draw::{Canvas, Drawing, GRID, INK, PALE_INK, TEXT, TITLE, font, tick, turned};
 use crate::report::text::{printable, shorten};
 
 use frame::{CHARACTER, Frame, LEFT, TOP, shown};
 
-const INK: RGBColor = RGBColor(38, 38, 38);
-const PALE_INK: RGBColor = RGBColor(150, 150, 150);
-const GRID: RGBColor = RGBColor(225, 225, 225);
 const LEADING: RGBColor = RGBColor(20, 76, 130);
 const OTHERS: RGBColor = RGBColor(132, 178, 219);
 const MISSED: RGBColor = RGBColor(205, 70, 20);
-
-// The drawing library takes a font's line height: these come out at 13 and 17 pixels.
-const TEXT: i32 = 16;
-const TITLE: i32 = 21;
-
-type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawing = Result<(), Box<dyn std::error::Error>>;
 
 /// The picture as SVG text.
 pub fn render(report: &Report) -> Result<String, Error> {
@@ -49,11 +39,6 @@ fn draw(text: &mut String, report: &Report, frame: &Frame) -> Drawing {
     }
     canvas.present()?;
     Ok(())
-}
-
-fn font(size: i32, align: HPos) -> TextStyle<'static> {
-    let style: TextStyle<'static> = ("sans-serif", size).into_font().color(&INK);
-    style.pos(Pos::new(align, VPos::Center))
 }
 
 /// The title, and beneath it what the marks mean.
@@ -109,20 +94,9 @@ fn axis(canvas: &Canvas<'_>, frame: &Frame) -> Drawing {
         [(LEFT, TOP), (LEFT, frame.bottom())],
         PALE_INK,
     ))?;
-    let turned = ("sans-serif", TEXT)
-        .into_font()
-        .transform(FontTransform::Rotate270);
-    let style = turned.color(&INK).pos(Pos::new(HPos::Center, VPos::Center));
+    let style = turned(INK, HPos::Center);
     canvas.draw_text("singular value", &style, (22, (TOP + frame.bottom()) / 2))?;
     Ok(())
-}
-
-fn tick(value: f64) -> String {
-    if (1e-3..1e5).contains(&value) {
-        value.to_string()
-    } else {
-        format!("{value:e}")
-    }
 }
 
 /// Names below the axis, read from below; those without values are pale.
@@ -133,12 +107,7 @@ fn names(canvas: &Canvas<'_>, report: &Report, frame: &Frame) -> Drawing {
         } else {
             INK
         };
-        let turned = ("sans-serif", TEXT)
-            .into_font()
-            .transform(FontTransform::Rotate270);
-        let style = turned
-            .color(&color)
-            .pos(Pos::new(HPos::Right, VPos::Center));
+        let style = turned(color, HPos::Right);
         canvas.draw_text(name, &style, (frame.x(index), frame.bottom() + 12))?;
     }
     Ok(())
