@@ -38,7 +38,7 @@ pub use conv::{Conv, ConvParams};
 pub use conv_transpose::{ConvTranspose, ConvTransposeParams};
 pub use dense::Dense;
 pub use diagonal::Diagonal;
-pub use filter_bank::FilterBank;
+pub use filter_bank::{FilterBank, FilterParts};
 pub use function::Function;
 pub use pool::PoolParams;
 pub use resample::{Coordinates, NearestRounding, ResampleMode, ResampleParams};

@@ -1,5 +1,6 @@
 //! A convolution as data: geometry and weights, for the methods that look inside.
 
+use super::ConvParams;
 use super::separable::AxisMatrix;
 use crate::kernel::geometry::{AXES, Axis, Geometry};
 
@@ -14,7 +15,47 @@ pub struct FilterBank {
     pub(crate) transposed: bool,
 }
 
+/// A filter bank taken apart: what it takes to build the same convolution, or one that differs in
+/// its padding or stride.
+#[derive(Debug, Clone)]
+pub struct FilterParts {
+    /// Row-major (output channel, input channel of the group, taps).
+    pub weight: Vec<f64>,
+    /// Its shape, with three axes of taps; axes that the layer does not have come first, with one
+    /// tap.
+    pub weight_shape: Vec<usize>,
+    /// (channels, three sizes) of the convolution's input.
+    pub input_shape: Vec<usize>,
+    /// Padding, stride, dilation and groups, one entry for each of the three axes.
+    pub params: ConvParams,
+    /// The layer is the transpose of this convolution.
+    pub transposed: bool,
+}
+
 impl FilterBank {
+    /// Weights and geometry, for [`Conv::new`](super::Conv::new).
+    pub fn parts(&self) -> FilterParts {
+        let g = &self.geometry;
+        let shape = |first: &[usize], of: fn(&Axis) -> usize| {
+            let axes = g.axes.iter().map(of);
+            first.iter().copied().chain(axes).collect::<Vec<_>>()
+        };
+        FilterParts {
+            weight: self.weight.clone(),
+            weight_shape: shape(&[g.out_channels, g.in_per_group()], |axis| axis.kernel),
+            input_shape: shape(&[g.in_channels], |axis| axis.input),
+            params: ConvParams {
+                stride: shape(&[], |axis| axis.stride),
+                padding: g.axes.iter().map(|axis| axis.padding).collect(),
+                // Axes that the layer does not have are not padded.
+                mode: g.axes[AXES - 1].mode,
+                dilation: shape(&[], |axis| axis.dilation),
+                groups: g.groups,
+            },
+            transposed: self.transposed,
+        }
+    }
+
     /// The transpose of this operator.
     pub(crate) fn transpose(mut self) -> Self {
         self.transposed = !self.transposed;
