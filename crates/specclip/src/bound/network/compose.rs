@@ -11,7 +11,7 @@ use super::{Layers, NAME, Reason};
 use crate::bound::{Interval, Params, interval};
 use crate::error::Error;
 use crate::graph::{Graph, Linear, Node, Op, Scale, Value};
-use crate::operator::{BoxedOperator, Compose, Diagonal, LinearOperator, Scaled, Structure};
+use crate::operator::{BoxedOperator, Compose, Diagonal, LinearOperator, Part, Scaled, Structure};
 
 /// Replaces the rules of values by smaller ones, where composing linear layers gives such; returns a
 /// lower end of the network's constant, where the whole network is a chain.
@@ -272,8 +272,8 @@ impl Group {
     fn then(mut self, operator: BoxedOperator<f64>, node: Value) -> Result<Vec<Self>, Error> {
         let channels = matches!(operator.structure(), Structure::Channels(_));
         if channels && operator.input_shape() == self.operator.output_shape() {
-            let structure = self.structure.clone().then(operator.structure());
-            if !matches!(structure, Structure::Unknown) {
+            let structure = Structure::product(Part::new(&self.operator), Part::new(&operator));
+            if !matches!(structure, Structure::Unknown | Structure::Product(_)) {
                 self.operator = compose(operator, self.operator)?;
                 self.structure = structure;
                 self.nodes.push(node);
