@@ -122,7 +122,7 @@ impl Params {
 /// The spectral norm of an operator as a freshly started solve finds it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Norm {
-    /// sigma_1.
+    /// sigma_1, within the interval.
     pub sigma: f64,
     /// Whether it has converged.
     pub converged: bool,
@@ -235,7 +235,7 @@ fn run<P: Parametric + ?Sized>(
     let mut judge = Judge::new(c, params);
     let verdict = judge.look(op)?;
     let before = judge.norm(op, &verdict)?;
-    let mut report = ClipReport::unchanged(before, &judge, judge.accepts(&verdict));
+    let mut report = ClipReport::unchanged(before, &judge, judge.confirms(&verdict, &before));
     // A lower estimate below c does not say whether there is anything to clip.
     let unknown = !verdict.is_known() && before.sigma <= c;
     if report.reached || unknown {
@@ -250,7 +250,7 @@ fn run<P: Parametric + ?Sized>(
     let moved = apply(op, &judge, &verdict, params)?;
     let verdict = settle(op, &mut judge, &mut report)?;
     report.after = judge.norm(op, &verdict)?;
-    report.reached = judge.accepts(&verdict);
+    report.reached = judge.confirms(&verdict, &report.after);
     report.rounds = moved.rounds;
     report.matvecs = moved.matvecs + judge.matvecs;
     report.distance = distance(&owned(op), original);

@@ -79,13 +79,14 @@ impl Judge {
         op: &Op,
         verdict: &Verdict<Op::Block>,
     ) -> Result<Norm, Error> {
+        let interval = match verdict.interval {
+            Some(interval) => interval,
+            None => self.interval(op)?,
+        };
         Ok(Norm {
-            sigma: verdict.sigma(),
+            sigma: verdict.sigma().max(interval.lower).min(interval.upper),
             converged: verdict.top.converged(),
-            interval: match verdict.interval {
-                Some(interval) => interval,
-                None => self.interval(op)?,
-            },
+            interval,
         })
     }
 
@@ -97,11 +98,18 @@ impl Judge {
         bound::interval(op, &params)
     }
 
+    /// Whether the norm is as asked, and what is reported does not say otherwise.
+    pub(super) fn confirms<B>(&self, verdict: &Verdict<B>, norm: &Norm) -> bool {
+        self.accepts(verdict) && norm.sigma <= self.most()
+    }
+
+    fn most(&self) -> f64 {
+        self.target * (1.0 + self.tolerance)
+    }
+
     /// Whether the norm is as asked.
     pub(super) fn accepts<B>(&self, verdict: &Verdict<B>) -> bool {
-        verdict.is_known()
-            && verdict.measure() <= self.target * (1.0 + self.tolerance)
-            && verdict.sigma() > self.floor
+        verdict.is_known() && verdict.measure() <= self.most() && verdict.sigma() > self.floor
     }
 
     /// The factor that makes an operator acceptable; none where it is, or where nothing is known.
