@@ -12,10 +12,10 @@ use specclip::bound::{
 };
 use specclip::operator::{
     Adjoint, BoxedOperator, Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Dense,
-    Diagonal, PaddingMode, Scaled, materialise,
+    Diagonal, Function, PaddingMode, PoolParams, Scaled, Separable, materialise,
 };
 use specclip::svd::{self, full_spectrum};
-use specclip::{Error, LinearOperator, Parametric, Real};
+use specclip::{Columns, Error, LinearOperator, Parametric, Real};
 
 const ARGUMENTS: [Argument; 12] = [
     Argument::Gram,
@@ -155,6 +155,169 @@ proptest! {
     #[test]
     fn combinations_are_bracketed(layer in configurations::combination()) {
         both(&layer)?;
+    }
+}
+
+/// The configurations above are not only easy ones.
+#[test]
+fn hard_configurations_are_among_them() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut counts = [0; 5];
+    for _ in 0..700 {
+        let conv = configurations::conv()
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        let p = &conv.params;
+        let axes = 0..p.stride.len();
+        let (mut over_padded, mut misfit, mut overlap, mut single) = (false, false, false, false);
+        for i in axes {
+            let (n, padding) = (conv.input[i + 1], p.padding[i].0 + p.padding[i].1);
+            let extent = p.dilation[i] * (conv.weight_shape[i + 2] - 1) + 1;
+            over_padded |= p.mode == PaddingMode::Circular && padding >= extent;
+            misfit |= !(n + padding - extent).is_multiple_of(p.stride[i]);
+            overlap |= p.mode == PaddingMode::Reflect && padding >= n && n > 1;
+            single |= n == 1;
+        }
+        for (count, seen) in counts
+            .iter_mut()
+            .zip([over_padded, misfit, overlap, single])
+        {
+            *count += u32::from(seen);
+        }
+        let transposed = configurations::conv_transpose()
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        let p = &transposed.params;
+        counts[4] += u32::from(
+            (0..p.stride.len())
+                .any(|i| p.output_padding[i] >= p.stride[i] && p.output_padding[i] > 0),
+        );
+    }
+    assert!(counts.iter().all(|&n| n >= 20), "{counts:?}");
+}
+
+/// Weights of any size: results scale alike, and zeros have norm 0.
+#[test]
+fn bounds_have_no_scale() {
+    let params = ConvParams::new(2).padding(1, PaddingMode::Reflect);
+    let weight = values(3 * 2 * 9, 1);
+    let at = |scale: f64| {
+        let weight = weight.iter().map(|w| w * scale).collect();
+        Conv::<f64>::new(weight, &[3, 2, 3, 3], &[2, 6, 7], &params).unwrap()
+    };
+    for argument in ARGUMENTS {
+        let Ok(one) = upper(&at(1.0), argument, &Params::default()) else {
+            continue;
+        };
+        for scale in [1e-250, 1e-30, 1e-4, 1e4, 1e30, 1e140] {
+            let scaled = upper(&at(scale), argument, &Params::default()).unwrap();
+            let ratio = scaled.value / scale / one.value;
+            assert!(
+                (ratio - 1.0).abs() < 1e-9,
+                "{argument} at {scale:e}: {ratio}"
+            );
+        }
+        assert_eq!(
+            upper(&at(0.0), argument, &Params::default()).unwrap().value,
+            0.0,
+            "{argument}"
+        );
+    }
+    let zero = interval(&at(0.0), &Params::default()).unwrap();
+    assert_eq!((zero.lower, zero.upper, zero.gap()), (0.0, 0.0, 0.0));
+}
+
+/// A padding before a convolution is the convolution's own padding, and factors before or after it
+/// belong to its weights: the arguments for convolutions apply, and say what they say of the whole.
+#[test]
+fn neighbours_become_one_layer() {
+    let modes = [
+        PaddingMode::Zeros,
+        PaddingMode::Circular,
+        PaddingMode::Reflect,
+        PaddingMode::Replicate,
+    ];
+    for mode in modes {
+        let weight = values(4 * 3 * 9, 5);
+        let whole = ConvParams::new(2).padding(1, mode);
+        let whole = Conv::<f64>::new(weight.clone(), &[4, 3, 3, 3], &[3, 8, 9], &whole).unwrap();
+        let norm = Diagonal::new(values(4, 2), whole.output_shape()).unwrap();
+        let whole = Compose::new(norm.clone(), whole).unwrap();
+        let pad = Separable::<f64>::pad(&[3, 8, 9], &[(1, 1), (1, 1)], mode).unwrap();
+        let conv = Conv::<f64>::new(weight, &[4, 3, 3, 3], &[3, 10, 11], &ConvParams::new(2));
+        let parts = Compose::new(norm, Compose::new(conv.unwrap(), pad).unwrap()).unwrap();
+        for argument in [Argument::Frequency, Argument::LipGrid, Argument::Schur] {
+            let bound = |op: &dyn LinearOperator<Block = Columns<f64>>| {
+                upper(op, argument, &Params::default()).unwrap().value
+            };
+            assert_eq!(bound(&whole), bound(&parts), "{mode:?} {argument}");
+        }
+    }
+}
+
+/// A convolution, a pooling, a flattening and a dense layer: the product of their bounds.
+#[test]
+fn compositions_are_seen_through_flattenings() {
+    let params = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let conv = Conv::<f32>::new(vec![0.5; 2 * 9], &[2, 1, 3, 3], &[1, 8, 8], &params).unwrap();
+    let pool = Separable::average_pool(&[2, 8, 8], &PoolParams::new(vec![8, 8])).unwrap();
+    let dense = Dense::new(vec![1.0; 6], 3, 2).unwrap();
+    let op = Compose::new(dense, Compose::new(pool, conv).unwrap()).unwrap();
+    let asked = Params {
+        arguments: vec![Argument::Composition],
+        ..Params::default()
+    };
+    let found = interval(&Scaled::new(Adjoint(op), -2.0).unwrap(), &asked).unwrap();
+    let conv = 0.5 * 2.0_f64.sqrt() * 9.0;
+    assert!(
+        found.upper <= 2.0 * 6.0_f64.sqrt() / 8.0 * conv * (1.0 + 1e-9),
+        "{found:?}"
+    );
+    assert!(found.lower > 0.5 * found.upper, "{found:?}");
+    assert_eq!(found.failure_probability, 0.0);
+}
+
+#[test]
+fn what_does_not_apply_says_why() {
+    let dense = Dense::<f64>::new(vec![1.0, 2.0], 1, 2).unwrap();
+    let message = |argument| {
+        let error = upper(&dense, argument, &Params::default()).unwrap_err();
+        assert!(matches!(error, Error::NotApplicable { .. }), "{error}");
+        error.to_string()
+    };
+    assert!(message(Argument::Frequency).contains("matrix; use cholesky"));
+    assert!(message(Argument::Vector).contains("below"));
+    let closure = Function::<f64, _, _>::new(
+        &[2],
+        &[2],
+        |x: &[f64], y: &mut [f64]| y.copy_from_slice(x),
+        |y: &[f64], x: &mut [f64]| x.copy_from_slice(y),
+    )
+    .unwrap();
+    let certain = Params {
+        failure_probability: 0.0,
+        arguments: vec![Argument::Gram, Argument::Krylov],
+        ..Params::default()
+    };
+    let error = interval(&closure, &certain).unwrap_err();
+    assert!(error.to_string().contains("use krylov"), "{error}");
+    for failure_probability in [-0.1, 1.0, f64::NAN] {
+        let params = Params {
+            failure_probability,
+            ..Params::default()
+        };
+        interval(&dense, &params).unwrap_err();
+        upper(&dense, Argument::Schur, &params).unwrap_err();
+    }
+    for size in [
+        Krylov { steps: 0, block: 1 },
+        Krylov { steps: 1, block: 0 },
+        Krylov { steps: 2, block: 1 },
+    ] {
+        krylov(&dense, &size, &Params::default()).unwrap_err();
     }
 }
 

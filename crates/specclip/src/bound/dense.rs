@@ -13,8 +13,8 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul_with_conj};
 use faer::{Accum, Conj, Mat, MatRef, Par, Side};
 
-use super::gram::{gram, mirror};
-use super::rounding::{Scalar, U, frobenius_above, product_error, up};
+use super::gram::{gram, mirror, scaled};
+use super::rounding::{Scalar, U, frobenius_above, product_error, unit, up};
 
 /// How far above an estimate of the largest eigenvalue s is tried, relative to it.
 const MARGINS: [f64; 5] = [1e-9, 1e-6, 1e-3, 0.03, 0.3];
@@ -25,6 +25,11 @@ const STEPS: usize = 80;
 /// No less than the largest singular value of `a`. With a `hint` that is not below it, that is
 /// what is proven where it can be, and no time is spent on finding a better one.
 pub(super) fn norm<E: Scalar>(a: MatRef<'_, E>, hint: Option<f64>, par: Par) -> f64 {
+    let unit = unit(a);
+    if unit != 1.0 {
+        let hint = hint.map(|hint| hint / unit);
+        return norm(scaled(a, 1.0 / unit).as_ref(), hint, par) * unit;
+    }
     let gram = Gram::new(a, par);
     if gram.frobenius == 0.0 {
         return 0.0;

@@ -154,3 +154,55 @@ fn block_cost(cover: &Cover) -> f64 {
     };
     g.groups as f64 * (2000.0 + dense + 8.0 * rows * cols * g.taps() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bound::cover::covers;
+    use crate::operator::{Conv, ConvParams, LinearOperator, PaddingMode, Structure};
+
+    /// What a coarse grid says is no less than what the cover's own grid says, and nearly as little.
+    #[test]
+    fn coarse_grids_bound_fine_ones() {
+        for (stride, dilation, taps) in [(1, 1, 3), (2, 1, 3), (1, 2, 3), (2, 1, 5), (3, 2, 4)] {
+            for seed in 0..5 {
+                let params = ConvParams::new(2)
+                    .padding(1, PaddingMode::Zeros)
+                    .stride(stride)
+                    .dilation(dilation);
+                let count = 3 * 2 * taps * taps;
+                let weight: Vec<f64> = (0..count)
+                    .map(|i| ((i + 100 * seed) as f64 * 1.7).sin())
+                    .collect();
+                let shape = [3, 2, taps, taps];
+                let conv = Conv::new(weight, &shape, &[2, 90, 83], &params).unwrap();
+                let Structure::Filters(bank) = conv.structure() else {
+                    unreachable!("a convolution has filters")
+                };
+                let norm = |budget: f64| {
+                    let cover = covers(&bank).remove(0);
+                    let grid = Grid::new(cover, budget).unwrap();
+                    (grid.blocks.count(), grid.norm())
+                };
+                let (all, fine) = norm(f64::INFINITY);
+                for budget in [9e5, 1.4e6, 2e6] {
+                    let (some, coarse) = norm(budget);
+                    let note = format!("stride {stride}, {some} of {all}: {coarse} {fine}");
+                    assert!(some < all, "{note}");
+                    assert!(coarse >= fine * (1.0 - 1e-12), "{note}");
+                    assert!(coarse <= fine * 1.08, "{note}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_affordable_for_nothing() {
+        let params = ConvParams::new(1);
+        let conv = Conv::<f64>::new(vec![1.0; 8], &[2, 2, 2], &[2, 9], &params).unwrap();
+        let Structure::Filters(bank) = conv.structure() else {
+            unreachable!("a convolution has filters")
+        };
+        assert!(Grid::new(covers(&bank).remove(0), 1.0).is_none());
+    }
+}

@@ -71,7 +71,8 @@ pub fn gram_gradient<P: Parametric + ?Sized>(
     op: &P,
     products: usize,
 ) -> Result<Gradient<P::Scalar>, Error> {
-    let (part, (first, second)) = normalised(&Part::new(op));
+    let whole = Part::new(op);
+    let (part, (first, second)) = normalised(&whole);
     let (value, gradient) = match &part.structure {
         Structure::Matrix(matrix) => {
             let par = get_global_parallelism();

@@ -67,11 +67,17 @@ impl Krylov {
         } else {
             self.ritz_value(&Adjoint(op), seed)?
         };
-        Ok(up((theta / (1.0 - e)).sqrt()))
+        let (unit, theta) = theta;
+        Ok(up((theta / (1.0 - e)).sqrt()) * unit)
     }
 
-    /// The largest Ritz value of M'M, with what rounding may have taken from it.
-    fn ritz_value<Op: LinearOperator + ?Sized>(&self, op: &Op, seed: u64) -> Result<f64, Error> {
+    /// A power of two near to the norm, and the largest Ritz value of M'M over its square, with
+    /// what rounding may have taken from it.
+    fn ritz_value<Op: LinearOperator + ?Sized>(
+        &self,
+        op: &Op,
+        seed: u64,
+    ) -> Result<(f64, f64), Error> {
         let n = op.inputs();
         let width = self.block.min(n);
         let most = self.steps.saturating_mul(width).min(n);
@@ -83,6 +89,7 @@ impl Krylov {
         let empty = Basis::whole(&basis, 0);
         orthonormalise(&mut next, &empty, 0.0, &mut random);
         let (mut size, mut asymmetry) = (0, 0.0_f64);
+        let mut unit = None;
         for step in 1..=self.steps {
             if size + next.cols() > most {
                 next.truncate(most - size);
@@ -95,6 +102,10 @@ impl Krylov {
             size = new.end;
             let mut image = op.output_block(new.len());
             op.apply(&next, &mut image)?;
+            // M over this power of two has images and Ritz values near 1: none overflows or vanishes.
+            let unit =
+                *unit.get_or_insert_with(|| near(image.norms().into_iter().fold(0.0, f64::max)));
+            image.scale(&vec![1.0 / unit; new.len()]);
             if step == self.steps {
                 let last = image.gram(0..new.len(), &image);
                 place(&mut projected, new.start, new.start, &last);
@@ -102,6 +113,7 @@ impl Krylov {
             }
             let mut power = op.input_block(new.len());
             op.adjoint(&image, &mut power)?;
+            power.scale(&vec![1.0 / unit; new.len()]);
             let parts = orthonormalise(&mut power, &Basis::whole(&basis, size), 0.0, &mut random);
             for (i, j) in (0..new.start).flat_map(|i| (0..new.len()).map(move |j| (i, j))) {
                 let known = projected[(new.start + j, i)];
@@ -125,7 +137,17 @@ impl Krylov {
         })?;
         let theta = values.last().copied().unwrap_or(0.0).max(0.0);
         let orthogonality = 16.0 * <Op::Block as Block>::UNIT_ROUNDOFF * size as f64;
-        Ok(theta * (1.0 + orthogonality) + asymmetry.sqrt())
+        let rounded = theta * (1.0 + orthogonality) + asymmetry.sqrt();
+        Ok((unit.unwrap_or(1.0), rounded))
+    }
+}
+
+/// A power of two near to a positive number; 1 for zero.
+fn near(x: f64) -> f64 {
+    if x > 0.0 && x.is_finite() {
+        x.log2().round().clamp(-1000.0, 1000.0).exp2()
+    } else {
+        1.0
     }
 }
 

@@ -7,7 +7,9 @@
 //! are sums of twice as many real ones. Underflow is not modelled: weights are scaled to a largest
 //! one near 1 first, which makes it negligible beside u.
 
-use faer::{MatRef, c64};
+use faer::{Mat, MatRef, c64};
+
+use crate::real::norm;
 
 /// Unit roundoff of `f64`.
 pub(super) const U: f64 = f64::EPSILON / 2.0;
@@ -41,6 +43,8 @@ pub(super) trait Scalar: faer::traits::ComplexField<Real = f64> + Copy {
     const PRODUCTS: usize;
     /// |x|^2.
     fn square(self) -> f64;
+    /// The largest absolute value of a part.
+    fn size(self) -> f64;
     /// The real part.
     fn re(self) -> f64;
     fn conjugate(self) -> Self;
@@ -53,6 +57,9 @@ impl Scalar for f64 {
     const PRODUCTS: usize = 1;
     fn square(self) -> f64 {
         self * self
+    }
+    fn size(self) -> f64 {
+        self.abs()
     }
     fn re(self) -> f64 {
         self
@@ -75,6 +82,9 @@ impl Scalar for c64 {
     const PRODUCTS: usize = 2;
     fn square(self) -> f64 {
         self.re * self.re + self.im * self.im
+    }
+    fn size(self) -> f64 {
+        self.re.abs().max(self.im.abs())
     }
     fn re(self) -> f64 {
         self.re
@@ -101,39 +111,43 @@ pub(super) fn product_error<E: Scalar>(inner: usize) -> f64 {
     parts * gamma(E::PRODUCTS * inner + 2)
 }
 
-/// No less than the Frobenius norm.
+/// No less than the Frobenius norm, whatever the entries' scale is.
 pub(super) fn frobenius_above<E: Scalar>(matrix: MatRef<'_, E>) -> f64 {
     let (rows, cols) = matrix.shape();
-    let squares: f64 = (0..cols)
-        .map(|j| (0..rows).map(|i| matrix[(i, j)].square()).sum::<f64>())
-        .sum();
-    // Sums of columns, then a sum over columns: additions on any path from a term to the total.
-    up((squares * (1.0 + gamma(rows + cols + 4))).sqrt())
+    let squares: Vec<f64> = (0..cols)
+        .map(|j| (0..rows).map(|i| matrix[(i, j)].square()).sum())
+        .collect();
+    let total: f64 = squares.iter().sum();
+    if total.is_normal() {
+        // Sums of columns, then a sum over columns: additions on any path from a term to the total.
+        return up((total * (1.0 + gamma(rows + cols + 4))).sqrt());
+    }
+    let unit = unit(matrix);
+    if unit == 1.0 {
+        return total;
+    }
+    let scaled = Mat::from_fn(rows, cols, |i, j| matrix[(i, j)].scaled(1.0 / unit));
+    frobenius_above(scaled.as_ref()) * unit
+}
+
+/// A power of two near to the largest entry where squares of the entries might overflow or vanish,
+/// else 1.
+pub(super) fn unit<E: Scalar>(matrix: MatRef<'_, E>) -> f64 {
+    let (rows, cols) = matrix.shape();
+    let places = (0..cols).flat_map(|j| (0..rows).map(move |i| (i, j)));
+    let largest = places.fold(0.0, |m: f64, at| m.max(matrix[at].size()));
+    if largest == 0.0 || !largest.is_finite() || (1e-100..1e100).contains(&largest) {
+        return 1.0;
+    }
+    largest.log2().round().clamp(-1000.0, 1000.0).exp2()
 }
 
 /// No less than the norm of a vector.
 pub(super) fn norm_above(x: &[f64]) -> f64 {
-    up((sum_of_squares(x) * (1.0 + gamma(x.len() / 8 + 16))).sqrt())
+    up(norm(x) * (1.0 + gamma(x.len() / 8 + 16)))
 }
 
 /// No more than the norm of a vector.
 pub(super) fn norm_below(x: &[f64]) -> f64 {
-    down(
-        (sum_of_squares(x) * (1.0 - gamma(x.len() / 8 + 16)))
-            .max(0.0)
-            .sqrt(),
-    )
-}
-
-/// In eight interleaved sums.
-fn sum_of_squares(x: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let chunks = x.chunks_exact(8);
-    let rest: f64 = chunks.remainder().iter().map(|x| x * x).sum();
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x * x;
-        }
-    }
-    sums.iter().sum::<f64>() + rest
+    down(norm(x) * (1.0 - gamma(x.len() / 8 + 16)))
 }

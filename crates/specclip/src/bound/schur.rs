@@ -124,11 +124,10 @@ fn reads(axis: &Axis) -> Vec<Vec<usize>> {
 /// exceed.
 fn uses(axis: &Axis) -> Vec<Vec<usize>> {
     let mut counts = vec![vec![0_usize; axis.kernel]; axis.input];
-    for o in 0..axis.output {
-        for t in 0..axis.kernel {
-            if let Some(i) = axis.source(o * axis.stride + t * axis.dilation) {
-                counts[i][t] += 1;
-            }
+    let reads = (0..axis.output).flat_map(|o| (0..axis.kernel).map(move |t| (o, t)));
+    for (o, t) in reads {
+        if let Some(i) = axis.source(o * axis.stride + t * axis.dilation) {
+            counts[i][t] += 1;
         }
     }
     maximal(counts.into_iter().collect())
