@@ -1,6 +1,7 @@
 //! The command line, declared: one file a command, and what they share. What the values mean is settled in
 //! [`crate::options`].
 
+pub mod bound;
 pub mod reproduce;
 pub mod shared;
 pub mod spectrum;
@@ -27,6 +28,7 @@ pub struct Cli {
 pub enum Command {
     // A doc comment here would hide the longer text that the arguments carry.
     Spectrum(Box<spectrum::SpectrumArgs>),
+    Bound(Box<bound::BoundArgs>),
     Reproduce(Box<reproduce::ReproduceArgs>),
 }
 

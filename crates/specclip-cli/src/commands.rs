@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod bound;
 mod reproduce;
 mod spectrum;
 
@@ -30,6 +31,7 @@ impl From<Outcome> for ExitCode {
 pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     match &cli.command {
         Command::Spectrum(args) => spectrum::run(args),
+        Command::Bound(args) => bound::run(args),
         Command::Reproduce(args) => reproduce::run(args),
     }
 }

@@ -1,6 +1,7 @@
 //! What the command line means: checked, and in the terms of the library. What the commands share is here, the rest in
 //! one file a command.
 
+pub mod bound;
 pub mod spectrum;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! What a run found, before any format: one row a layer, with everything needed to repeat the run.
 
+pub mod bound;
 pub mod reproduce;
 pub mod spectrum;
 

@@ -1,5 +1,6 @@
 //! What a run found, in each format: one folder a command, and what the formats of all commands share.
 
+pub mod bound;
 pub mod chart;
 pub mod csv;
 pub mod draw;

@@ -18,6 +18,36 @@ pub fn significant(value: f64, digits: usize) -> String {
     }
 }
 
+/// The largest number with so many digits that is not above `value`: a lower end stays true in print.
+pub fn rounded_down(value: f64, digits: usize) -> String {
+    directed(value, digits, false)
+}
+
+/// The smallest number with so many digits that is not below `value`: an upper end stays true in print.
+pub fn rounded_up(value: f64, digits: usize) -> String {
+    directed(value, digits, true)
+}
+
+/// Rounds a value that is not negative.
+fn directed(value: f64, digits: usize, up: bool) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value}");
+    }
+    // No number of this type has more digits, so these are all of them, without any rounding.
+    let exact = format!("{value:.*e}", 800);
+    let (mantissa, exponent) = exact.split_once('e').unwrap_or((&exact, "0"));
+    let all: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let (kept, rest) = all.split_at(digits.min(all.len()));
+    let mut kept: u64 = kept.parse().unwrap_or(0);
+    if up && rest.bytes().any(|digit| digit != b'0') {
+        kept += 1;
+    }
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let last = exponent - i32::try_from(digits).unwrap_or(0) + 1;
+    let rounded: f64 = format!("{kept}e{last}").parse().unwrap_or(value);
+    significant(rounded, digits)
+}
+
 /// Seconds with three significant digits, down to microseconds, and never an exponent.
 pub fn seconds(time: Duration) -> String {
     let value = time.as_secs_f64();
@@ -73,6 +103,36 @@ mod tests {
             (1.5e30, "1.5000e30"),
         ] {
             assert_eq!(significant(value, 5), text);
+        }
+    }
+
+    #[test]
+    fn ends_are_rounded_outwards() {
+        for (value, down, up) in [
+            (0.0, "0", "0"),
+            (1.0, "1.0000", "1.0000"),
+            (12.345_678, "12.345", "12.346"),
+            (12.345_2, "12.345", "12.346"),
+            (9.999_996, "9.9999", "10.000"),
+            // The number nearest to 0.1 is above it, that nearest to 0.3 below.
+            (0.1, "0.10000", "0.10001"),
+            (0.3, "0.29999", "0.30000"),
+            (1.000_000_000_000_1e-7, "1.0000e-7", "1.0001e-7"),
+            (999_999.9, "999990", "1.0000e6"),
+            (f64::INFINITY, "inf", "inf"),
+        ] {
+            assert_eq!(rounded_down(value, 5), down, "{value}");
+            assert_eq!(rounded_up(value, 5), up, "{value}");
+        }
+        for value in [
+            1.0 / 3.0,
+            2.0_f64.sqrt(),
+            1e300 / 7.0,
+            5e-324,
+            123_456_789.0,
+        ] {
+            let parse = |text: String| text.parse::<f64>().unwrap();
+            assert!(parse(rounded_down(value, 4)) <= value && parse(rounded_up(value, 4)) >= value);
         }
     }
 

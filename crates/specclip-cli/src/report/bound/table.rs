@@ -1,0 +1,237 @@
+//! The tables for people: one row a layer, then one row a step of the network.
+
+use specclip::bound::Interval;
+use specclip::bound::network::{Ends, NetworkBound, Outcome, Step, Stop};
+
+use crate::record::bound::{Layers, Network, Report, Row, gap};
+use crate::report::layout::{Column, Layout};
+use crate::report::number::{rounded_down, rounded_up, seconds, significant};
+use crate::report::table::{
+    DIGITS, cells, counted, headline, hidden_note, join, kind, name, shapes, skipped_lines,
+};
+use crate::report::text::printable;
+
+/// Steps that are named as those from which most of the bound comes.
+const MOST_NAMED: usize = 5;
+
+/// The whole text.
+pub fn render(report: &Report, columns: Option<usize>) -> String {
+    let layers = &report.layers;
+    let layout = Layout::new(layer_columns(layers), columns);
+    let mut lines = vec![headline(&layers.settings, &asked(layers)), String::new()];
+    lines.extend(layout.lines());
+    lines.extend(hidden_note(&layout));
+    lines.extend(skipped_lines(&layers.all_skipped(), columns));
+    lines.push(String::new());
+    lines.push(totals(layers));
+    if let Some(network) = &report.network {
+        lines.push(String::new());
+        lines.extend(network_lines(network, columns));
+    }
+    join(&lines)
+}
+
+fn asked(layers: &Layers) -> Vec<String> {
+    let asked = &layers.asked;
+    let arguments = match asked.arguments[..] {
+        [] => "tightest argument".into(),
+        [one] => format!("argument {one}"),
+        _ => format!("arguments {}", asked.arguments.join(" and ")),
+    };
+    let failure = match asked.failure_probability {
+        0.0 => "none may fail".into(),
+        p => format!(
+            "each may fail with probability {p:e}, seed {}",
+            layers.settings.seed
+        ),
+    };
+    vec![arguments, failure]
+}
+
+fn layer_columns(layers: &Layers) -> Vec<Column> {
+    let rows = &layers.rows;
+    let of = |cell: fn(&Interval) -> String| {
+        cells(rows, |row: &Row| {
+            row.values().map_or_else(|| "-".into(), cell)
+        })
+    };
+    let mut columns = vec![
+        Column::left("layer", cells(rows, name)).shortened(),
+        Column::left("kind", cells(rows, kind)).rank(4),
+        Column::left("input -> output", cells(rows, shapes)).rank(5),
+        Column::right("lower", of(|interval| rounded_down(interval.lower, DIGITS))),
+        Column::right("upper", of(|interval| rounded_up(interval.upper, DIGITS))),
+        Column::right("gap", of(percent)),
+        Column::left("lower by", of(|interval| interval.lower_by.name().into())).rank(3),
+        Column::left("upper by", of(|interval| interval.upper_by.name().into())),
+    ];
+    if layers.failure_probability() > 0.0 {
+        columns.push(
+            Column::right(
+                "may fail",
+                of(|interval| probability(interval.failure_probability)),
+            )
+            .rank(2),
+        );
+    }
+    let time = |row: &Row| {
+        row.values()
+            .map_or_else(|| "-".into(), |_| seconds(row.elapsed))
+    };
+    columns.push(Column::right("seconds", cells(rows, time)).rank(6));
+    columns
+}
+
+fn percent(interval: &Interval) -> String {
+    match gap(interval) {
+        None => "-".into(),
+        Some(gap) => format!("{}%", rounded_up(100.0 * gap, 2)),
+    }
+}
+
+fn probability(p: f64) -> String {
+    if p == 0.0 {
+        "0".into()
+    } else {
+        format!("{}", Short(p))
+    }
+}
+
+/// A probability with at most two digits, rounded up.
+struct Short(f64);
+
+impl std::fmt::Display for Short {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rounded: f64 = rounded_up(self.0, 2).parse().unwrap_or(self.0);
+        write!(f, "{rounded:e}")
+    }
+}
+
+fn totals(layers: &Layers) -> String {
+    let mut parts = vec![counted(layers.rows.len(), "layer")];
+    let noted = [
+        (layers.refused(), "refused"),
+        (layers.skipped.len(), "skipped"),
+    ];
+    parts.extend(
+        noted
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(n, what)| format!("{n} {what}")),
+    );
+    let mut gaps: Vec<f64> = layers
+        .values()
+        .filter_map(|(_, interval)| gap(interval))
+        .collect();
+    gaps.sort_by(f64::total_cmp);
+    if let (Some(&median), Some(&worst)) = (gaps.get(gaps.len() / 2), gaps.last()) {
+        let percent = |gap: f64| rounded_up(100.0 * gap, 2);
+        parts.push(format!(
+            "gap {}% median, {}% worst",
+            percent(median),
+            percent(worst)
+        ));
+    }
+    let p = layers.failure_probability();
+    if p > 0.0 {
+        parts.push(format!(
+            "any upper end fails with probability {} at most",
+            Short(p)
+        ));
+    }
+    parts.push(format!("{} seconds", seconds(layers.elapsed)));
+    parts.join(", ")
+}
+
+fn network_lines(network: &Network, columns: Option<usize>) -> Vec<String> {
+    let bound = match network {
+        Network::Unavailable(reason) => {
+            return vec![format!("network: no bound: {}", printable(reason))];
+        }
+        Network::Bound { bound, .. } => bound,
+    };
+    let mut lines = match &bound.outcome {
+        Outcome::Bounded(ends) => vec![ends_line(ends)],
+        Outcome::Stopped(stops) => stop_lines(stops),
+    };
+    if bound.steps.is_empty() {
+        return lines;
+    }
+    lines.push(String::new());
+    let layout = Layout::new(step_columns(bound), columns);
+    lines.extend(layout.lines());
+    lines.extend(hidden_note(&layout));
+    lines.extend(most(&bound.steps));
+    lines
+}
+
+fn ends_line(ends: &Ends) -> String {
+    let upper = rounded_up(ends.upper, DIGITS);
+    let failure = match ends.failure_probability {
+        0.0 => String::new(),
+        p => format!(" (fails with probability {} at most)", Short(p)),
+    };
+    match ends.lower {
+        Some(lower) => format!(
+            "network: linear; its norm is between {} and {upper}{failure}",
+            rounded_down(lower, DIGITS)
+        ),
+        None => format!("network: Lipschitz constant at most {upper}{failure}"),
+    }
+}
+
+fn stop_lines(stops: &[Stop]) -> Vec<String> {
+    let mut lines = vec!["network: no bound; its output depends on".to_owned()];
+    lines.extend(stops.iter().map(|stop| {
+        let (name, operator) = (printable(&stop.name), printable(&stop.operator));
+        format!("  {name} ({operator}): {}", printable(&stop.reason))
+    }));
+    lines
+}
+
+fn step_columns(bound: &NetworkBound) -> Vec<Column> {
+    let of = |cell: fn(&Step) -> String| bound.steps.iter().map(cell).collect::<Vec<_>>();
+    let mut columns = vec![
+        Column::left("step", of(|step| printable(&step.name))).shortened(),
+        Column::left("operator", of(|step| printable(&step.kind))).rank(2),
+        Column::right(
+            "factor",
+            of(|step| {
+                step.factor
+                    .map_or_else(String::new, |factor| rounded_up(factor, DIGITS))
+            }),
+        ),
+        Column::left("by", of(|step| step.reason.name().into())),
+        Column::right("bound", of(|step| rounded_up(step.constant, DIGITS))),
+    ];
+    if bound.steps.iter().any(|step| step.contribution.is_some()) {
+        columns.push(Column::right("share", of(share)).rank(1));
+    }
+    columns
+}
+
+fn share(step: &Step) -> String {
+    step.contribution
+        .map_or_else(String::new, |share| significant(share, 3))
+}
+
+/// The steps whose factors raise the bound most.
+fn most(steps: &[Step]) -> Option<String> {
+    let mut shares: Vec<(f64, &Step)> = steps
+        .iter()
+        .filter_map(|step| Some((step.contribution.filter(|&share| share > 1.0)?, step)))
+        .collect();
+    shares.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let named: Vec<String> = shares
+        .iter()
+        .take(MOST_NAMED)
+        .map(|(share, step)| {
+            format!(
+                "{} ({} times)",
+                printable(&step.name),
+                significant(*share, 3)
+            )
+        })
+        .collect();
+    (!named.is_empty()).then(|| format!("most of it comes from {}", named.join(", ")))
+}
