@@ -2,6 +2,7 @@
 //! [`crate::options`].
 
 pub mod bound;
+pub mod compare;
 pub mod reproduce;
 pub mod shared;
 pub mod spectrum;
@@ -29,6 +30,7 @@ pub enum Command {
     // A doc comment here would hide the longer text that the arguments carry.
     Spectrum(Box<spectrum::SpectrumArgs>),
     Bound(Box<bound::BoundArgs>),
+    Compare(Box<compare::CompareArgs>),
     Reproduce(Box<reproduce::ReproduceArgs>),
 }
 

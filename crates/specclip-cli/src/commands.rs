@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod bound;
+mod compare;
 mod reproduce;
 mod spectrum;
 
@@ -32,6 +33,7 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
     match &cli.command {
         Command::Spectrum(args) => spectrum::run(args),
         Command::Bound(args) => bound::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Reproduce(args) => reproduce::run(args),
     }
 }

@@ -2,6 +2,7 @@
 //! one file a command.
 
 pub mod bound;
+pub mod compare;
 pub mod spectrum;
 
 use std::path::{Path, PathBuf};

@@ -31,6 +31,7 @@ Columns of the network:
 
 Arguments:
   gram             Gram iteration on a matrix (Delattre et al. 2023)
+  cholesky         M'M below a multiple of the identity, by a Cholesky factorisation (Rump 2006)
   frequency        largest frequency block of a circular convolution that contains the layer
   lipgrid          supremum over all frequencies, from a grid (Araujo et al. 2021)
   fantastic-four   the same by four reshaped norms (Singla & Feizi 2021)
@@ -85,8 +86,9 @@ pub struct BoundArgs {
 }
 
 /// The arguments that give upper ends.
-const UPPER: [Argument; 11] = [
+const UPPER: [Argument; 12] = [
     Argument::Gram,
+    Argument::Cholesky,
     Argument::Frequency,
     Argument::LipGrid,
     Argument::FantasticFour,

@@ -85,7 +85,16 @@ fn layer_columns(layers: &Layers) -> Vec<Column> {
 fn percent(interval: &Interval) -> String {
     match gap(interval) {
         None => "-".into(),
-        Some(gap) => format!("{}%", rounded_up(100.0 * gap, 2)),
+        Some(gap) => gap_text(gap),
+    }
+}
+
+/// In percent, rounded up; what cannot be seen in the ends is not written out.
+fn gap_text(gap: f64) -> String {
+    match gap {
+        0.0 => "0%".into(),
+        gap if gap < 1e-5 => "<0.001%".into(),
+        gap => format!("{}%", rounded_up(100.0 * gap, 2)),
     }
 }
 
@@ -97,12 +106,18 @@ fn probability(p: f64) -> String {
     }
 }
 
-/// A probability with at most two digits, rounded up.
+/// A probability with at most two digits, rounded up unless it is one up to rounding.
 struct Short(f64);
 
 impl std::fmt::Display for Short {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let rounded: f64 = rounded_up(self.0, 2).parse().unwrap_or(self.0);
+        let nearest: f64 = format!("{:.1e}", self.0).parse().unwrap_or(self.0);
+        let up = rounded_up(self.0, 2).parse().unwrap_or(self.0);
+        let rounded = if nearest >= self.0 * (1.0 - 1e-9) {
+            nearest
+        } else {
+            up
+        };
         write!(f, "{rounded:e}")
     }
 }
@@ -125,11 +140,10 @@ fn totals(layers: &Layers) -> String {
         .collect();
     gaps.sort_by(f64::total_cmp);
     if let (Some(&median), Some(&worst)) = (gaps.get(gaps.len() / 2), gaps.last()) {
-        let percent = |gap: f64| rounded_up(100.0 * gap, 2);
         parts.push(format!(
-            "gap {}% median, {}% worst",
-            percent(median),
-            percent(worst)
+            "gap {} median, {} worst",
+            gap_text(median),
+            gap_text(worst)
         ));
     }
     let p = layers.failure_probability();
@@ -157,7 +171,12 @@ fn network_lines(network: &Network, columns: Option<usize>) -> Vec<String> {
     if bound.steps.is_empty() {
         return lines;
     }
-    lines.push(String::new());
+    let stopped = matches!(bound.outcome, Outcome::Stopped(_));
+    lines.push(if stopped {
+        "the steps before that:".into()
+    } else {
+        String::new()
+    });
     let layout = Layout::new(step_columns(bound), columns);
     lines.extend(layout.lines());
     lines.extend(hidden_note(&layout));
@@ -182,9 +201,24 @@ fn ends_line(ends: &Ends) -> String {
 
 fn stop_lines(stops: &[Stop]) -> Vec<String> {
     let mut lines = vec!["network: no bound; its output depends on".to_owned()];
-    lines.extend(stops.iter().map(|stop| {
+    let mut kinds: Vec<(&Stop, usize)> = Vec::new();
+    for stop in stops {
+        let alike = |(first, _): &&mut (&Stop, usize)| {
+            (&first.operator, &first.reason) == (&stop.operator, &stop.reason)
+        };
+        match kinds.iter_mut().find(alike) {
+            Some((_, more)) => *more += 1,
+            None => kinds.push((stop, 0)),
+        }
+    }
+    lines.extend(kinds.into_iter().map(|(stop, more)| {
         let (name, operator) = (printable(&stop.name), printable(&stop.operator));
-        format!("  {name} ({operator}): {}", printable(&stop.reason))
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        format!("  {name}{more} ({operator}): {}", printable(&stop.reason))
     }));
     lines
 }
