@@ -11,7 +11,10 @@ const ABOUT: &str = "Prove an interval for the spectral norm of every linear lay
 The norm of each layer lies between the two ends: they are proven, with rounding accounted for. An upper end by krylov is \
 proven up to a failure probability, which is stated; all others are certain. The network's bound is an upper bound of its \
 Lipschitz constant in the 2-norm, for all inputs; it is shown step by step. A network with an operator that has no such \
-constant, or that is not understood, has no bound: the operator is named, and the layers' intervals stand all the same.";
+constant, or that is not understood, has no bound: the operator is named, and the layers' intervals stand all the same.
+
+With --precision f32 a layer's interval is that of the layer with its weights and factors rounded to f32; the network's \
+bound is always of the weights as they are.";
 
 const COLUMNS: &str = "Columns:
   input -> output  channels first, without the batch axis
@@ -24,8 +27,8 @@ const COLUMNS: &str = "Columns:
 
 Columns of the network:
   factor           what the step multiplies the bound by at most
-  by               why: an argument, lipschitz (of an activation), overlap (of pooling windows), copies, scale, axes,
-                   sum or root (of the sum of squares) where values join
+  by               why: an argument, lipschitz (of an activation), overlap (of pooling windows),
+                   copies, scale, axes, sum or root (of the sum of squares) where values join
   bound            of the value that the step computes
   share            how many times smaller the network's bound would be if the factor were 1
 
@@ -44,9 +47,9 @@ Arguments:
   krylov           random start vectors (Kuczynski & Wozniakowski 1992); may fail";
 
 const EXAMPLES: &str = "Examples:
-  specclip bound                                a small network built in
-  specclip bound net.onnx                       every layer, and the network
-  specclip bound net.onnx --layer 'layer4.*'    these layers only, no network
+  specclip bound                                    a small network built in
+  specclip bound net.onnx                           every layer, and the network
+  specclip bound net.onnx --layer 'layer4.*'        these layers only, no network
   specclip bound net.onnx --failure-probability 0   certain arguments only
   specclip bound net.onnx --argument lipgrid --argument gram
   specclip bound net.onnx --json=bounds.json

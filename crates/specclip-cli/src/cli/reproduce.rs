@@ -48,7 +48,7 @@ Gupta & Long 2019), by Fourier transform. sigma_1 is that of the layer with its 
 as many output as input channels and independent standard normal weights; every padding gets the same filters. The \
 absolute difference is averaged over them.";
 
-const FIG5A_TIME: &str = "The default takes about FIG5A_MINUTES minutes on two cores; the time grows with filters, with size^2 and with \
+const FIG5A_TIME: &str = "The default takes about 5 minutes on two cores; the time grows with filters, with size^2 and with \
 channels^2 or more.";
 
 /// The arguments of `specclip reproduce fig5a`.
@@ -92,7 +92,7 @@ const FIG5B_KNOBS: &str = "Knobs: iterations (PowerQR); the change of the vector
 2000 iterations a value); the residual that counts as converged (this program).
 Matvecs are products with M and with its adjoint on one vector. Times are medians over the repetitions, each with \
 starting vectors of its own.
-The default takes about FIG5B_MINUTES minutes on two cores.";
+The default takes about 5 minutes on two cores.";
 
 /// The arguments of `specclip reproduce fig5b`.
 #[derive(Args, Debug)]

@@ -61,7 +61,11 @@ fn bounds<T: Real>(model: &Model, options: &Options) -> Result<Report, Error> {
         interval(operator, &options.params)
     })?;
     let network = options.network.layers.is_empty().then(|| {
-        let known = known(&places, &rows);
+        // The network is bounded in f64; intervals of layers rounded to f32 say nothing about it.
+        let known = match options.run.precision {
+            Precision::F64 => known(&places, &rows),
+            Precision::F32 => HashMap::new(),
+        };
         whole(model, known, &options.params)
     });
     Ok(Report {

@@ -4,9 +4,9 @@ mod published;
 
 use std::time::Instant;
 
+use specclip::Real;
 use specclip::bound::{self, interval};
 use specclip::svd::{Params, singular_values};
-use specclip::Real;
 use specclip_onnx::Model;
 
 use crate::analyse::{self, Operator, start_threads};

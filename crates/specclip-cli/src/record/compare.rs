@@ -107,3 +107,29 @@ impl Report {
             .count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bounds_below_sigma_1_are_broken() {
+        let comparison = Comparison {
+            sigma_1: 2.0,
+            converged: true,
+            rounding: 1e-12,
+            values: [
+                Some(1.0),
+                Some(1.0),
+                Some(1.9),
+                Some(2.0 - 1e-13),
+                None,
+                Some(2.5),
+            ],
+        };
+        let broken = Method::ALL.map(|method| comparison.broken(method));
+        assert_eq!(broken, [false, false, true, false, false, false]);
+        assert_eq!(comparison.error(Method::Proven), Some(0.25));
+        assert_eq!(comparison.error(Method::FantasticFour), None);
+    }
+}

@@ -2,6 +2,8 @@
 
 mod csv;
 mod json;
+#[cfg(test)]
+mod sample;
 mod table;
 
 use super::Formats;

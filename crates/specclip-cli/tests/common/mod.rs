@@ -8,11 +8,16 @@ use std::process::Output;
 use assert_cmd::Command;
 use serde_json::Value;
 
-/// `specclip spectrum`, with no terminal width of its own.
+/// `specclip` with a command, with no terminal width of its own.
+pub fn program(command: &str) -> Command {
+    let mut program = Command::new(assert_cmd::cargo::cargo_bin!("specclip"));
+    program.env_remove("COLUMNS").arg(command);
+    program
+}
+
+/// `specclip spectrum`.
 pub fn spectrum() -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("specclip"));
-    command.env_remove("COLUMNS").arg("spectrum");
-    command
+    program("spectrum")
 }
 
 /// A file that scripts/make_test_models.py made.

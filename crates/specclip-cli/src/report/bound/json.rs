@@ -157,3 +157,33 @@ fn steps<'a>(bound: &'a NetworkBound, names: &'a [String]) -> Vec<Step<'a>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::bound::sample;
+
+    fn record(report: &Report) -> serde_json::Value {
+        let mut record: serde_json::Value =
+            serde_json::from_slice(&render(report).unwrap()).unwrap();
+        // These belong to the machine and the version, not to the schema.
+        record["processor"] = "a processor".into();
+        record["version"] = "0.0.0".into();
+        record
+    }
+
+    #[test]
+    fn the_schema_is_what_the_documentation_says() {
+        let record = record(&sample::bounded());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&record).unwrap());
+    }
+
+    #[test]
+    fn what_stops_the_network_is_named() {
+        let network = &record(&sample::stopped())["network"];
+        assert!(network["upper"].is_null() && network["lower"].is_null());
+        assert_eq!(network["stopped_by"].as_array().unwrap().len(), 3);
+        assert_eq!(network["stopped_by"][0]["op"], "Mul");
+        assert_eq!(network["steps"][0]["layers"][0], "stem");
+    }
+}

@@ -269,3 +269,59 @@ fn most(steps: &[Step]) -> Option<String> {
         .collect();
     (!named.is_empty()).then(|| format!("most of it comes from {}", named.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::bound::sample;
+    use crate::report::text::width;
+
+    #[test]
+    fn a_bounded_network() {
+        insta::assert_snapshot!(render(&sample::bounded(), None));
+    }
+
+    #[test]
+    fn a_network_without_a_bound_at_80_columns() {
+        insta::assert_snapshot!(render(&sample::stopped(), Some(80)));
+    }
+
+    #[test]
+    fn rows_fit_wherever_they_can() {
+        for columns in [70, 80, 100, 140] {
+            let text = render(&sample::bounded(), Some(columns));
+            let rows = text.lines().skip(2).take(6);
+            assert!(
+                rows.clone().all(|row| width(row) <= columns),
+                "{columns}:\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_layer_description_says_why_there_is_no_network() {
+        let mut report = sample::bounded();
+        report.network = Some(Network::Unavailable(
+            "it says nothing about connections".into(),
+        ));
+        let text = render(&report, None);
+        assert!(
+            text.contains("network: no bound: it says nothing"),
+            "{text}"
+        );
+        report.network = None;
+        assert!(!render(&report, None).contains("network"));
+    }
+
+    #[test]
+    fn probabilities_are_short_and_not_too_small() {
+        for (p, text) in [
+            (1e-9, "1e-9"),
+            (8.0 * 1e-9 + 1e-24, "8e-9"),
+            (1.234e-5, "1.3e-5"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(probability(p), text);
+        }
+    }
+}
