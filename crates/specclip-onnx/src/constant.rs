@@ -9,9 +9,10 @@ use std::sync::Arc;
 use specclip::Real;
 
 use crate::Error;
+use crate::change::Changes;
 use crate::input::element_count;
 use crate::strided::{self, Range};
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::{ElementType, Tensor, decode_bytes};
 use crate::value::Value;
 
 /// Chains longer than this are not followed; real ones have two or three links.
@@ -42,8 +43,9 @@ impl Arithmetic {
     }
 }
 
+/// How the elements follow from the file.
 #[derive(Debug)]
-enum Source {
+pub(crate) enum Source {
     Tensor(Arc<Tensor>),
     Value(Arc<Value>),
     Reshape(Arc<Constant>),
@@ -177,6 +179,11 @@ impl Constant {
         Self::derived(dims, source, &[left, right])
     }
 
+    /// How the elements follow from the file.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Whether the elements are floating-point numbers.
     pub(crate) fn is_float(&self) -> bool {
         self.is_float
@@ -202,10 +209,10 @@ impl Constant {
         }
     }
 
-    /// The elements in row-major order. NaN and infinities, in the file or made of its numbers, are refused in the name
-    /// of `layer`.
-    pub(crate) fn values<T: Real>(&self, layer: &str) -> Result<Vec<T>, Error> {
-        let values = self.compute::<T>(layer)?;
+    /// The elements in row-major order, as they are after `changes`. NaN and infinities, in the file or made of its
+    /// numbers, are refused in the name of `layer`.
+    pub(crate) fn values<T: Real>(&self, layer: &str, changes: &Changes) -> Result<Vec<T>, Error> {
+        let values = self.compute::<T>(layer, changes)?;
         match values.iter().position(|x| !x.is_finite()) {
             None => Ok(values),
             Some(index) => {
@@ -228,17 +235,25 @@ impl Constant {
         }
     }
 
-    fn stored<T: Real>(&self, tensor: &Tensor, layer: &str) -> Result<Vec<T>, Error> {
-        let values = tensor.decode(T::from_f64)?;
+    fn stored<T: Real>(
+        &self,
+        tensor: &Tensor,
+        layer: &str,
+        changes: &Changes,
+    ) -> Result<Vec<T>, Error> {
+        let values = match changes.get(tensor) {
+            Some(bytes) => decode_bytes(bytes, tensor.element, T::from_f64),
+            None => tensor.decode(T::from_f64)?,
+        };
         let Some(index) = values.iter().position(|x| !x.is_finite()) else {
             return Ok(values);
         };
         // What the file holds, which T may not hold.
-        let value = tensor
-            .decode(|x| x)?
-            .get(index)
-            .copied()
-            .unwrap_or(f64::NAN);
+        let held = match changes.get(tensor) {
+            Some(bytes) => decode_bytes(bytes, tensor.element, |x| x),
+            None => tensor.decode(|x| x)?,
+        };
+        let value = held.get(index).copied().unwrap_or(f64::NAN);
         if value.is_finite() {
             return Err(self.overflow(layer, index, value, does_not_fit::<T>()));
         }
@@ -250,25 +265,25 @@ impl Constant {
         })
     }
 
-    fn compute<T: Real>(&self, layer: &str) -> Result<Vec<T>, Error> {
+    fn compute<T: Real>(&self, layer: &str, changes: &Changes) -> Result<Vec<T>, Error> {
         Ok(match &self.source {
-            Source::Tensor(tensor) => self.stored(tensor, layer)?,
+            Source::Tensor(tensor) => self.stored(tensor, layer, changes)?,
             Source::Value(value) => value
                 .data
                 .iter()
                 .map(|x| T::from_f64(x.unwrap_or(f64::NAN)))
                 .collect(),
-            Source::Reshape(c) => c.values(layer)?,
+            Source::Reshape(c) => c.values(layer, changes)?,
             Source::Transpose(c, perm) => {
-                strided::transpose(&c.dims, perm).read(&c.values::<T>(layer)?)
+                strided::transpose(&c.dims, perm).read(&c.values::<T>(layer, changes)?)
             }
             Source::Slice(c, ranges) => {
-                strided::slice(&c.dims, ranges).read(&c.values::<T>(layer)?)
+                strided::slice(&c.dims, ranges).read(&c.values::<T>(layer, changes)?)
             }
             Source::Concat(parts, axis) => {
                 let data = parts
                     .iter()
-                    .map(|c| c.values::<T>(layer))
+                    .map(|c| c.values::<T>(layer, changes))
                     .collect::<Result<Vec<_>, _>>()?;
                 let parts: Vec<(&[usize], &[T])> = parts
                     .iter()
@@ -278,7 +293,7 @@ impl Constant {
                 strided::concat(&parts, *axis)
             }
             Source::Round(c, element) => {
-                let values = c.values::<T>(layer)?;
+                let values = c.values::<T>(layer, changes)?;
                 let rounded: Vec<T> = values.iter().map(|&x| round(x, *element)).collect();
                 if let Some(i) = rounded.iter().position(|x| !x.is_finite()) {
                     let problem = format!(
@@ -290,8 +305,8 @@ impl Constant {
                 rounded
             }
             Source::Arithmetic(operation, a, b) => {
-                let a = broadcast_values(a, &self.dims, layer)?;
-                let b = broadcast_values(b, &self.dims, layer)?;
+                let a = broadcast_values(a, &self.dims, layer, changes)?;
+                let b = broadcast_values(b, &self.dims, layer, changes)?;
                 let pairs = a.iter().zip(&b);
                 pairs
                     .enumerate()
@@ -313,8 +328,9 @@ fn broadcast_values<T: Real>(
     constant: &Constant,
     dims: &[usize],
     layer: &str,
+    changes: &Changes,
 ) -> Result<Vec<T>, Error> {
-    let values = constant.values::<T>(layer)?;
+    let values = constant.values::<T>(layer, changes)?;
     Ok(match strided::broadcast(&constant.dims, dims) {
         Some(view) => view.read(&values),
         // The dimensions were checked when the expression was made.
@@ -323,13 +339,17 @@ fn broadcast_values<T: Real>(
 }
 
 fn round<T: Real>(x: T, element: ElementType) -> T {
-    let x = x.to_f64();
-    T::from_f64(match element {
+    T::from_f64(rounded(x.to_f64(), element))
+}
+
+/// The nearest number that a floating-point type can hold.
+pub(crate) fn rounded(x: f64, element: ElementType) -> f64 {
+    match element {
         ElementType::F16 => half::f16::from_f64(x).to_f64(),
         ElementType::BF16 => half::bf16::from_f64(x).to_f64(),
         ElementType::F32 => f64::from(x as f32),
         _ => x,
-    })
+    }
 }
 
 /// What is wrong with a number that is infinite in `T`.

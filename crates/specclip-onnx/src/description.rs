@@ -15,6 +15,7 @@ use crate::constant::Constant;
 use crate::input::shape_text;
 use crate::model::{Layer, LayerKind, Model, Skipped};
 use crate::tensor::{ElementType, Payload, Tensor};
+use crate::write::ModelFile;
 use entry::Entry;
 
 /// The whole description.
@@ -37,7 +38,7 @@ pub(crate) fn load(path: &Path, weights: Option<&Path>) -> Result<Model, Error> 
     if let Some(weights) = weights
         && !path.exists()
     {
-        let tensors = read_weights(weights)?;
+        let (_, tensors) = read_weights(weights)?;
         return Err(refuse(missing(weights, &tensors)));
     }
     let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
@@ -47,7 +48,7 @@ pub(crate) fn load(path: &Path, weights: Option<&Path>) -> Result<Model, Error> 
         (None, Some(stated)) => path.parent().unwrap_or(Path::new("")).join(stated),
         (None, None) => path.with_extension("safetensors"),
     };
-    let tensors = read_weights(&weights)?;
+    let (bytes, tensors) = read_weights(&weights)?;
     let mut builder = Builder {
         tensors: &tensors,
         weights: &weights,
@@ -56,6 +57,7 @@ pub(crate) fn load(path: &Path, weights: Option<&Path>) -> Result<Model, Error> 
             skipped: Vec::new(),
             inputs: Vec::new(),
             source: None,
+            file: ModelFile::new(bytes, Some(&weights), Some(path)),
         },
     };
     for (i, table) in description.layer.into_iter().enumerate() {
@@ -99,7 +101,8 @@ fn missing(weights: &Path, tensors: &Tensors) -> String {
 
 type Tensors = HashMap<String, Arc<Tensor>>;
 
-fn read_weights(path: &Path) -> Result<Tensors, Error> {
+/// The file's bytes, and the tensors in them.
+fn read_weights(path: &Path) -> Result<(Bytes, Tensors), Error> {
     let bytes = Bytes::from(std::fs::read(path).map_err(|e| Error::read(path, e))?);
     let what = path.display().to_string();
     if bytes.is_empty() {
@@ -115,7 +118,7 @@ fn read_weights(path: &Path) -> Result<Tensors, Error> {
             format!("its safetensors header is truncated or invalid ({e})"),
         )
     })?;
-    Ok(file
+    let tensors = file
         .tensors()
         .into_iter()
         .map(|(name, view)| {
@@ -127,7 +130,8 @@ fn read_weights(path: &Path) -> Result<Tensors, Error> {
             };
             (name, Arc::new(tensor))
         })
-        .collect())
+        .collect();
+    Ok((bytes, tensors))
 }
 
 fn element(dtype: Dtype) -> ElementType {

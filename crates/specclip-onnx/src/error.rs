@@ -169,6 +169,22 @@ pub enum Error {
     /// The network's graph contradicts itself.
     #[error("the network cannot be followed: {0}; the model file may be damaged, export it again")]
     Graph(specclip::Error),
+    /// A layer's weight cannot be given back to the file.
+    #[error("layer \"{layer}\": its weight cannot be replaced in the file: {reason}")]
+    Unwritable {
+        /// The layer.
+        layer: String,
+        /// Why, and what to try.
+        reason: String,
+    },
+    /// The model cannot be written under this name, or not at all.
+    #[error("cannot write {}: {problem}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to try.
+        problem: String,
+    },
     /// There is no layer with this index.
     #[error("there is no layer {index}: the model has {count} layers")]
     NoSuchLayer {

@@ -35,17 +35,21 @@
 //! ```
 
 mod bounds;
+mod change;
 mod constant;
 mod description;
 mod error;
 mod input;
+mod invert;
 mod model;
 mod onnx;
 mod operator;
 mod spec;
+mod splice;
 mod strided;
 mod tensor;
 mod value;
+mod write;
 
 use std::path::Path;
 

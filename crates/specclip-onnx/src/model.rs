@@ -9,6 +9,7 @@ use crate::Error;
 use crate::constant::Constant;
 use crate::onnx::Source;
 use crate::spec::Spec;
+use crate::write::ModelFile;
 
 /// The linear layers of a model, in the order in which they run.
 #[derive(Debug)]
@@ -20,7 +21,8 @@ pub struct Model {
     /// The model's inputs with the shapes that were used, batch axis included.
     pub inputs: Vec<(String, Vec<usize>)>,
     /// What the layers were found in; a layer description says nothing about how its layers are connected.
-    pub(crate) source: Option<Source>,
+    pub(crate) source: Option<Arc<Source>>,
+    pub(crate) file: ModelFile,
 }
 
 impl Model {
@@ -33,7 +35,7 @@ impl Model {
     /// contradicts itself.
     pub fn graph(&self) -> Result<Graph, Error> {
         match &self.source {
-            Some(source) => source.graph(&self.layers),
+            Some(source) => source.graph(&self.layers, &self.file.changes),
             None => Err(Error::NoGraph),
         }
     }

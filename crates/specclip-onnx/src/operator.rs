@@ -3,21 +3,23 @@
 use std::sync::Arc;
 
 use specclip::operator::{Compose, Conv, ConvTranspose, Dense, Diagonal, Separable};
-use specclip::{BoxedOperator, Real};
+use specclip::{BoxedOperator, BoxedParametric, Real};
 
+use crate::change::Changes;
 use crate::constant::{Constant, does_not_fit};
 use crate::model::{Layer, LayerKind, Model};
 use crate::spec::{Padding, Spec};
 use crate::{Error, input::shape_text};
 
 impl Model {
-    /// The operator of one layer. Weights are decoded now, and only these.
+    /// The operator of one layer. Weights are decoded now, and only these; where they were replaced
+    /// ([`Model::set_weights`]), the new ones are.
     ///
     /// # Errors
     /// When there is no such layer, a weight has a NaN or an infinity (the error names the layer and the index), or
     /// the data file of a weight cannot be read.
     pub fn operator<T: Real>(&self, layer: usize) -> Result<BoxedOperator<T>, Error> {
-        self.layer(layer)?.operator()
+        Ok(self.parametric(layer)?)
     }
 
     /// The operator of a convolution followed by its batch normalisation; of any other layer, the layer alone.
@@ -25,16 +27,33 @@ impl Model {
     /// # Errors
     /// As for [`Model::operator`], for both layers.
     pub fn composed<T: Real>(&self, layer: usize) -> Result<BoxedOperator<T>, Error> {
+        Ok(self.composed_parametric(layer)?)
+    }
+
+    /// The operator of one layer with its weights. Batch normalisation has its factors gamma / sqrt(variance + epsilon);
+    /// pooling, resampling and padding have none.
+    ///
+    /// # Errors
+    /// As for [`Model::operator`].
+    pub fn parametric<T: Real>(&self, layer: usize) -> Result<BoxedParametric<T>, Error> {
+        self.layer(layer)?.operator(&self.file.changes)
+    }
+
+    /// The operator of a convolution followed by its batch normalisation, with the weights of both; of any other layer,
+    /// the layer alone.
+    ///
+    /// # Errors
+    /// As for [`Model::operator`], for both layers.
+    pub fn composed_parametric<T: Real>(&self, layer: usize) -> Result<BoxedParametric<T>, Error> {
         let first = self.layer(layer)?;
         let Some(norm) = first.batch_norm else {
-            return first.operator();
+            return self.parametric(layer);
         };
-        let outer = self.operator(norm)?;
-        let both = Compose::new(outer, first.operator()?);
+        let both = Compose::new(self.parametric(norm)?, self.parametric(layer)?);
         Ok(Box::new(both.map_err(|e| first.refused(e))?))
     }
 
-    fn layer(&self, index: usize) -> Result<&Layer, Error> {
+    pub(crate) fn layer(&self, index: usize) -> Result<&Layer, Error> {
         self.layers.get(index).ok_or(Error::NoSuchLayer {
             index,
             count: self.layers.len(),
@@ -43,15 +62,15 @@ impl Model {
 }
 
 impl Layer {
-    fn refused(&self, source: specclip::Error) -> Error {
+    pub(crate) fn refused(&self, source: specclip::Error) -> Error {
         Error::Operator {
             layer: self.name.clone(),
             source,
         }
     }
 
-    fn operator<T: Real>(&self) -> Result<BoxedOperator<T>, Error> {
-        let operator = self.build()?;
+    fn operator<T: Real>(&self, changes: &Changes) -> Result<BoxedParametric<T>, Error> {
+        let operator = self.build(changes)?;
         // Padded channels are an axis behind a first one of length 1.
         let padded = matches!(self.spec, Spec::Pad { .. });
         let output = operator.output_shape();
@@ -68,7 +87,7 @@ impl Layer {
         })
     }
 
-    fn build<T: Real>(&self) -> Result<BoxedOperator<T>, Error> {
+    fn build<T: Real>(&self, changes: &Changes) -> Result<BoxedParametric<T>, Error> {
         let refused = |e| self.refused(e);
         let input = self.input_shape.as_slice();
         Ok(match &self.spec {
@@ -76,14 +95,14 @@ impl Layer {
                 weight,
                 params,
                 before,
-            } => self.conv(weight, params, before)?,
+            } => self.conv(weight, params, before, changes)?,
             Spec::ConvTranspose { weight, params } => {
-                let values = weight.values::<T>(&self.name)?;
+                let values = weight.values::<T>(&self.name, changes)?;
                 let built = ConvTranspose::new(values, &weight.dims, input, params);
                 Box::new(built.map_err(refused)?)
             }
             Spec::Dense { weight, factor } => {
-                let mut values = weight.values::<T>(&self.name)?;
+                let mut values = weight.values::<T>(&self.name, changes)?;
                 if *factor != 1.0 {
                     for (i, w) in values.iter_mut().enumerate() {
                         let scaled = w.to_f64() * factor;
@@ -104,8 +123,8 @@ impl Layer {
                 variance,
                 epsilon,
             } => {
-                let gamma = gamma.values::<f64>(&self.name)?;
-                let variance = variance.values::<f64>(&self.name)?;
+                let gamma = gamma.values::<f64>(&self.name, changes)?;
+                let variance = variance.values::<f64>(&self.name, changes)?;
                 let built = Diagonal::batch_norm(&gamma, &variance, *epsilon, input);
                 Box::new(built.map_err(refused)?)
             }
@@ -128,10 +147,11 @@ impl Layer {
         weight: &Arc<Constant>,
         params: &specclip::operator::ConvParams,
         before: &[Padding],
-    ) -> Result<BoxedOperator<T>, Error> {
+        changes: &Changes,
+    ) -> Result<BoxedParametric<T>, Error> {
         let refused = |e| self.refused(e);
         let mut shape = self.input_shape.clone();
-        let mut padded: Option<BoxedOperator<T>> = None;
+        let mut padded: Option<BoxedParametric<T>> = None;
         for padding in before {
             let pad = Separable::pad(&shape, &padding.amounts, padding.mode).map_err(refused)?;
             shape = specclip::LinearOperator::output_shape(&pad).to_vec();
@@ -140,7 +160,7 @@ impl Layer {
                 Some(inner) => Box::new(Compose::new(Box::new(pad), inner).map_err(refused)?),
             });
         }
-        let values = weight.values::<T>(&self.name)?;
+        let values = weight.values::<T>(&self.name, changes)?;
         let conv = Conv::new(values, &weight.dims, &shape, params).map_err(refused)?;
         Ok(match padded {
             None => Box::new(conv),

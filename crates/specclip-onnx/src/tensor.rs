@@ -151,6 +151,25 @@ impl Tensor {
         })
     }
 
+    /// The elements as little-endian bytes of their own type.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, Error> {
+        let each = |x: &i32| match self.element.size() {
+            Some(1) => vec![*x as u8],
+            Some(2) => (*x as u16).to_le_bytes().to_vec(),
+            _ => x.to_le_bytes().to_vec(),
+        };
+        Ok(match &self.payload {
+            Payload::Raw(bytes) => bytes.to_vec(),
+            Payload::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Payload::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Payload::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Payload::U64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Payload::I32(v) => v.iter().flat_map(each).collect(),
+            Payload::File(path, offset) => read_range(path, *offset, self.byte_len())?,
+            Payload::Opaque => Vec::new(),
+        })
+    }
+
     /// Bytes of the elements when they are stored raw.
     pub(crate) fn byte_len(&self) -> usize {
         // `element_count` leaves room for eight bytes an element.
@@ -180,7 +199,12 @@ fn read_range(path: &PathBuf, offset: u64, length: usize) -> Result<Vec<u8>, Err
     read().map_err(|source| Error::read(path, source))
 }
 
-fn decode_bytes<T>(bytes: &[u8], element: ElementType, convert: impl Fn(f64) -> T) -> Vec<T> {
+/// The elements of raw little-endian `bytes`, each passed through `convert`.
+pub(crate) fn decode_bytes<T>(
+    bytes: &[u8],
+    element: ElementType,
+    convert: impl Fn(f64) -> T,
+) -> Vec<T> {
     /// Elements of N bytes each.
     fn each<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
         bytes.as_chunks::<N>().0.iter().map(|&c| f(c)).collect()

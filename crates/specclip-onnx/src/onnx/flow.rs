@@ -16,6 +16,7 @@ use super::infer::Analysis;
 use super::network::Network;
 use super::proto::NodeProto;
 use crate::Error;
+use crate::change::Changes;
 use crate::model::Layer;
 
 /// Lists of places of all slices, gathers and repetitions together are no longer than this.
@@ -41,7 +42,7 @@ impl fmt::Debug for Source {
 
 impl Source {
     /// The graph; its linear layers have their index in `layers`.
-    pub(crate) fn graph(&self, layers: &[Layer]) -> Result<Graph, Error> {
+    pub(crate) fn graph(&self, layers: &[Layer], changes: &Changes) -> Result<Graph, Error> {
         let network = Network::new(&self.analysis, &self.outputs);
         let places = self.places.iter().enumerate();
         let mut flow = Flow {
@@ -49,6 +50,7 @@ impl Source {
             source: self,
             network: &network,
             layers,
+            changes,
             graph: Graph::new(),
             values: HashMap::new(),
             places_left: MOST_PLACES,
@@ -69,6 +71,7 @@ struct Flow<'a> {
     source: &'a Source,
     network: &'a Network<'a>,
     layers: &'a [Layer],
+    changes: &'a Changes,
     /// The layer of each node that is one.
     layer_of: HashMap<usize, usize>,
     graph: Graph,
@@ -250,7 +253,7 @@ impl<'a> Flow<'a> {
         let constant = fact.constant.as_ref();
         let constant =
             constant.ok_or_else(|| format!("the numbers of its input {i} are not known"))?;
-        let numbers = constant.values::<f64>(node.label());
+        let numbers = constant.values::<f64>(node.label(), self.changes);
         Ok((numbers.map_err(Stopped::Failed)?, dims))
     }
 

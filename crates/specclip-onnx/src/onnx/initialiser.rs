@@ -167,7 +167,7 @@ fn external(proto: &TensorProto, tensor: &Tensor, origin: &Origin) -> Result<Pay
 ///
 /// A model may itself be a link into a store of files (as model hubs keep them), so the folder where it really lies
 /// counts as well as the folder where it was named.
-fn resolve(model: &Path, location: &str) -> Result<PathBuf, String> {
+pub(crate) fn resolve(model: &Path, location: &str) -> Result<PathBuf, String> {
     let relative = Path::new(location);
     let inside = |c: Component| matches!(c, Component::Normal(_) | Component::CurDir);
     if location.is_empty() || !relative.components().all(inside) {

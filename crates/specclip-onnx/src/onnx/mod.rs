@@ -17,13 +17,17 @@ mod network;
 mod padding;
 mod proto;
 mod shapes;
+mod wire;
+mod write;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
 
 use crate::model::Model;
+use crate::write::ModelFile;
 use crate::{Error, Options};
 use graph::Graph;
 use initialiser::Origin;
@@ -31,6 +35,7 @@ use network::Network;
 
 pub(crate) use flow::Source;
 pub(crate) use shapes::window::{Window, extent};
+pub(crate) use write::{DataFiles, edits};
 
 /// Reads a model from bytes; `path` is where they come from, for messages and external data.
 pub(crate) fn load(bytes: Bytes, path: Option<&Path>, options: &Options) -> Result<Model, Error> {
@@ -42,6 +47,7 @@ pub(crate) fn load(bytes: Bytes, path: Option<&Path>, options: &Options) -> Resu
         path: path.map(Path::to_owned),
     };
     refuse_other_formats(&bytes, &origin.what)?;
+    let file = ModelFile::new(bytes.clone(), path, None);
     let proto = proto::ModelProto::decode(bytes).map_err(|e| {
         let problem = format!("its protobuf structure breaks off or is invalid ({e})");
         Error::damaged(&origin.what, problem)
@@ -62,7 +68,8 @@ pub(crate) fn load(bytes: Bytes, path: Option<&Path>, options: &Options) -> Resu
         layers: found.layers,
         skipped: found.skipped,
         inputs: inputs.shapes,
-        source: Some(source),
+        source: Some(Arc::new(source)),
+        file,
     })
 }
 
