@@ -151,13 +151,48 @@ def lies():
         bad(stem, tensor)
 
 
+def shared():
+    """One weight that two layers use at different sizes, with different norms; the second use has the smaller one."""
+    nodes = [
+        helper.make_node("Conv", ["x", "body.weight"], ["a"], "large", pads=[1, 1, 1, 1]),
+        helper.make_node("AveragePool", ["a"], ["b"], "pool", kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["b", "body.weight"], ["c"], "small", pads=[1, 1, 1, 1]),
+        helper.make_node("Flatten", ["c"], ["d"], "flatten"),
+        helper.make_node("Gemm", ["d", "head.weight"], ["y"], "head", transB=1, alpha=0.5),
+    ]
+    save("shared", nodes, [weight("body.weight", 4, 4, 3, 3), weight("head.weight", 3, 16, scale=0.01)],
+         [image("x", 1, 4, 8, 8)], [image("y", 1, 3)])
+
+
+def half():
+    """Weights stored in 16 bits and computed with in 32: raw float16, float16 as a list of integers, and bfloat16,
+    whose rounding alone moves a norm by more than 1e-3."""
+    def stored(name, data_type, *shape):
+        values = RANDOM.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        return helper.make_tensor(name, data_type, shape, values.ravel())
+
+    raw = RANDOM.standard_normal((8, 4, 3, 3)).astype(np.float16) / 6
+    tensors = [numpy_helper.from_array(raw, "raw.weight"), stored("list.weight", TensorProto.FLOAT16, 8, 8, 3, 3),
+               stored("brain.weight", TensorProto.BFLOAT16, 3, 8, 3, 3)]
+    nodes, value = [], "x"
+    for tensor in tensors:
+        stem = tensor.name.removesuffix(".weight")
+        nodes += [
+            helper.make_node("Cast", [tensor.name], [f"{stem}.cast"], to=TensorProto.FLOAT),
+            helper.make_node("Conv", [value, f"{stem}.cast"], [f"{stem}.out"], stem, pads=[1, 1, 1, 1]),
+        ]
+        value = f"{stem}.out"
+    nodes[-1].output[0] = "y"
+    save("half", nodes, tensors, [image("x", 1, 4, 6, 6)], [image("y", 1, 3, 6, 6)])
+
+
 def main():
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    for make in [mixed, dynamic, circular, hostile_name, not_a_number, no_linear, lies]:
+    for make in [mixed, dynamic, circular, hostile_name, not_a_number, no_linear, lies, shared, half]:
         make()
     for path in sorted(OUTPUT.glob("*.onnx")):
         print(f"{path.stat().st_size:6} {path.name}")
-    for stem in ["mixed", "dynamic", "circular", "hostile_name", "no_linear"]:
+    for stem in ["mixed", "dynamic", "circular", "hostile_name", "no_linear", "shared", "half"]:
         onnx.checker.check_model(str(OUTPUT / f"{stem}.onnx"))
 
 

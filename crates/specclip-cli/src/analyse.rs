@@ -72,7 +72,8 @@ fn one<T: Real, V>(
     })
 }
 
-fn lack_of_memory<T: Real>(unit: &Unit, vectors: Option<usize>) -> Option<String> {
+/// Why there is no memory for so many vectors of the layer, if so.
+pub fn lack_of_memory<T: Real>(unit: &Unit, vectors: Option<usize>) -> Option<String> {
     let layer = &unit.identity;
     memory::lack(
         &layer.input_shape,
@@ -90,7 +91,8 @@ fn operator<T: Real>(model: &Model, unit: &Unit) -> Result<BoxedOperator<T>, spe
     }
 }
 
-fn is_not_finite(error: &specclip_onnx::Error) -> bool {
+/// Whether the file has a weight with a NaN or an infinity.
+pub fn is_not_finite(error: &specclip_onnx::Error) -> bool {
     use specclip::Error::NonFinite;
     use specclip_onnx::Error as Model;
     matches!(

@@ -2,6 +2,7 @@
 //! [`crate::options`].
 
 pub mod bound;
+pub mod clip;
 pub mod compare;
 pub mod reproduce;
 pub mod shared;
@@ -32,6 +33,7 @@ pub enum Command {
     Bound(Box<bound::BoundArgs>),
     Compare(Box<compare::CompareArgs>),
     Reproduce(Box<reproduce::ReproduceArgs>),
+    Clip(Box<clip::ClipArgs>),
 }
 
 #[cfg(test)]

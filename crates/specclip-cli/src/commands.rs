@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod bound;
+mod clip;
 mod compare;
 mod reproduce;
 mod spectrum;
@@ -35,5 +36,6 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
         Command::Bound(args) => bound::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Reproduce(args) => reproduce::run(args),
+        Command::Clip(args) => clip::run(args),
     }
 }

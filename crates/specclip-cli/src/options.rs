@@ -2,6 +2,7 @@
 //! one file a command.
 
 pub mod bound;
+pub mod clip;
 pub mod compare;
 pub mod spectrum;
 

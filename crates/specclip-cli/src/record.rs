@@ -1,6 +1,7 @@
 //! What a run found, before any format: one row a layer, with everything needed to repeat the run.
 
 pub mod bound;
+pub mod clip;
 pub mod compare;
 pub mod reproduce;
 pub mod spectrum;

@@ -2,6 +2,7 @@
 
 pub mod bound;
 pub mod chart;
+pub mod clip;
 pub mod compare;
 pub mod csv;
 pub mod draw;

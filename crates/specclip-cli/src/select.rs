@@ -24,6 +24,13 @@ pub struct Unit {
     names: Vec<String>,
 }
 
+impl Unit {
+    /// Whether the pattern means this row.
+    pub fn answers_to(&self, pattern: &Pattern) -> bool {
+        self.names.iter().any(|name| pattern.matches(name))
+    }
+}
+
 /// The rows to be, and what has none.
 #[derive(Clone, Debug)]
 pub struct Chosen {
@@ -56,7 +63,12 @@ pub fn choose(model: &Model, network: &Network) -> Result<Chosen, Error> {
     }
     if !network.layers.is_empty() {
         let wanted = |name: &str| network.layers.iter().any(|pattern| pattern.matches(name));
-        units.retain(|unit| unit.names.iter().any(|name| wanted(name)));
+        units.retain(|unit| {
+            network
+                .layers
+                .iter()
+                .any(|pattern| unit.answers_to(pattern))
+        });
         skipped.retain(|skipped| wanted(&skipped.name));
     }
     Ok(Chosen { units, skipped })
@@ -122,10 +134,7 @@ fn why_nothing(skipped: &[Skipped]) -> String {
 }
 
 fn check(pattern: &Pattern, units: &[Unit], skipped: &[Skipped]) -> Result<(), Error> {
-    if units
-        .iter()
-        .any(|unit| unit.names.iter().any(|name| pattern.matches(name)))
-    {
+    if units.iter().any(|unit| unit.answers_to(pattern)) {
         return Ok(());
     }
     let mut unusable = skipped

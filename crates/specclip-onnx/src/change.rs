@@ -23,7 +23,7 @@ pub(crate) enum Place {
 
 impl Place {
     /// The place of a tensor's numbers; `None` when it has none.
-    fn of(tensor: &Tensor) -> Option<Self> {
+    pub(crate) fn of(tensor: &Tensor) -> Option<Self> {
         match &tensor.payload {
             Payload::Raw(bytes) => Some(Self::Address(bytes.as_ptr().addr())),
             Payload::File(path, offset) => Some(Self::File(path.clone(), *offset)),

@@ -209,6 +209,20 @@ impl Constant {
         }
     }
 
+    /// Adds every tensor that the elements are computed from.
+    pub(crate) fn tensors<'a>(&'a self, found: &mut Vec<&'a Arc<Tensor>>) {
+        match &self.source {
+            Source::Tensor(tensor) => found.push(tensor),
+            Source::Value(_) => {}
+            Source::Reshape(c)
+            | Source::Transpose(c, _)
+            | Source::Slice(c, _)
+            | Source::Round(c, _) => c.tensors(found),
+            Source::Concat(parts, _) => parts.iter().for_each(|c| c.tensors(found)),
+            Source::Arithmetic(_, a, b) => [a, b].iter().for_each(|c| c.tensors(found)),
+        }
+    }
+
     /// The elements in row-major order, as they are after `changes`. NaN and infinities, in the file or made of its
     /// numbers, are refused in the name of `layer`.
     pub(crate) fn values<T: Real>(&self, layer: &str, changes: &Changes) -> Result<Vec<T>, Error> {

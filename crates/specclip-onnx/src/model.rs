@@ -11,8 +11,9 @@ use crate::onnx::Source;
 use crate::spec::Spec;
 use crate::write::ModelFile;
 
-/// The linear layers of a model, in the order in which they run.
-#[derive(Debug)]
+/// The linear layers of a model, in the order in which they run. A clone shares the file's bytes and has weights of its
+/// own.
+#[derive(Debug, Clone)]
 pub struct Model {
     /// The layers.
     pub layers: Vec<Layer>,

@@ -90,6 +90,19 @@ impl Model {
         Ok(())
     }
 
+    /// Whether two layers have weights in the same tensor of the file, so that replacing those of one may change the
+    /// other. No layer shares with one that does not exist.
+    pub fn share_weights(&self, a: usize, b: usize) -> bool {
+        let places = |layer: usize| {
+            self.layers
+                .get(layer)
+                .map(Layer::places)
+                .unwrap_or_default()
+        };
+        let b = places(b);
+        places(a).iter().any(|place| b.contains(place))
+    }
+
     /// Whether [`Model::write`] could write this file, asked before hours are spent on the weights.
     ///
     /// # Errors
@@ -134,6 +147,20 @@ impl Layer {
         let pairs = before.iter().zip(after);
         let wanted = pairs.map(|(b, a)| (a != b).then(|| a.to_f64()));
         self.store(wanted.collect(), changes)
+    }
+
+    /// Where the weights come from that [`Layer::store`] replaces.
+    fn places(&self) -> Vec<Place> {
+        let weight = match &self.spec {
+            Spec::Conv { weight, .. }
+            | Spec::ConvTranspose { weight, .. }
+            | Spec::Dense { weight, .. } => weight,
+            Spec::BatchNorm { gamma, .. } => gamma,
+            Spec::AvgPool(_) | Spec::Resize(_) | Spec::Pad { .. } => return Vec::new(),
+        };
+        let mut tensors = Vec::new();
+        weight.tensors(&mut tensors);
+        tensors.iter().filter_map(|t| Place::of(t)).collect()
     }
 
     fn store(&self, mut wanted: Wanted, changes: &mut Changes) -> Result<(), Error> {

@@ -302,6 +302,8 @@ fn layers_that_share_a_weight_change_together() {
         .node("Identity", &["c"], &["y"], &[]);
     let mut model = common::load(&builder);
     assert_eq!(model.layers.len(), 3);
+    assert!(model.share_weights(0, 1) && model.share_weights(0, 2));
+    assert!(!model.share_weights(0, 3));
     set(&mut model, 1, &[1.0, 2.0, 3.0, 4.0]).unwrap();
     assert_eq!(weights(&model, 0), weights(&model, 1));
     let back = load_bytes(&written(&model), &Options::default()).unwrap();
@@ -337,6 +339,7 @@ fn a_changed_factor_changes_gamma_and_only_its_own() {
         both.weights().iter().map(|w| w.to_vec()).collect()
     };
     assert_eq!((new[0].len(), new[1].len()), (18, 2));
+    assert!(!model.share_weights(0, 1));
     new[0][4] = 0.125;
     new[1][1] = 0.25;
     model.set_composed_weights(0, &new).unwrap();

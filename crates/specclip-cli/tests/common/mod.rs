@@ -20,6 +20,11 @@ pub fn spectrum() -> Command {
     program("spectrum")
 }
 
+/// `specclip clip`.
+pub fn clip() -> Command {
+    program("clip")
+}
+
 /// A file that scripts/make_test_models.py made.
 pub fn model(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
