@@ -2,6 +2,7 @@
 
 mod activation;
 mod arithmetic;
+mod gate;
 mod layer;
 mod place;
 
@@ -137,6 +138,10 @@ impl<'a> Flow<'a> {
     /// The values that depend on the inputs and that `node` or its bodies read.
     fn read(&self, node: &NodeProto) -> Vec<Value> {
         let mut names: Vec<&str> = node.input.iter().map(String::as_str).collect();
+        // The second input only gives its type.
+        if node.op_type == "CastLike" {
+            names.truncate(1);
+        }
         node.bodies().for_each(|b| captured_names(b, &mut names));
         let mut read: Vec<Value> = names
             .iter()

@@ -66,12 +66,16 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// A product with a constant; others are left to the rules for activations.
+    /// A product with a constant, or of a value with a function of itself.
     fn product(&mut self, node: &NodeProto, shape: &[usize]) -> Option<Made> {
         let (constant, computed) = match (self.value(node, 0), self.value(node, 1)) {
             (Some(value), None) => (1, value),
             (None, Some(value)) => (0, value),
-            _ => return None,
+            _ => {
+                let (name, function) = self.gated(node)?;
+                let input = *self.values.get(name)?;
+                return Some(self.add(node, function.into(), &[input], shape));
+            }
         };
         Some(self.scaled(node, computed, constant, shape, |c| c))
     }
