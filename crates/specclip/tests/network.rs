@@ -185,7 +185,8 @@ fn activations_have_the_steepest_slope_of_their_function() {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
     let cubic = |x: f64| (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
-    let cases: Vec<(Activation, Box<dyn Fn(f64) -> f64>)> = vec![
+    type Case = (Activation, Box<dyn Fn(f64) -> f64>);
+    let cases: Vec<Case> = vec![
         (Activation::sigmoid(), Box::new(sigmoid)),
         (Activation::tanh(), Box::new(f64::tanh)),
         (Activation::silu(), Box::new(move |x| x * sigmoid(x))),

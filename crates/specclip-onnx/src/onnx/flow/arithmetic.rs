@@ -162,7 +162,7 @@ fn scale(numbers: &[f64], dims: &[usize], shape: &[usize]) -> Result<Scale, Stri
     }
     // Axes of length 1 at the end share a factor; those in front repeat the list.
     let longer = |&n: &usize| n != 1;
-    let last = dims.iter().rposition(|n| longer(n)).unwrap_or(0);
+    let last = dims.iter().rposition(longer).unwrap_or(0);
     let first = dims.iter().position(longer).unwrap_or(0);
     let front = shape.len() - dims.len();
     let run = shape[front + last + 1..].iter().product();
