@@ -17,6 +17,8 @@ mod lanczos;
 mod power_qr;
 mod structured;
 
+pub(crate) use exact::failed;
+
 /// Operators whose smaller dimension is at most this go to a dense decomposition.
 const DENSE_LIMIT: usize = 300;
 

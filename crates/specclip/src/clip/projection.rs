@@ -1,8 +1,49 @@
-//! The nearest weights with a norm of at most c.
+//! The nearest weights with a norm of at most c, in the Frobenius norm of the weights.
+//!
+//! M(W) is linear in the weights W, so the weights with ||M(W)|| <= c form a convex set, and the
+//! nearest of them to W_0 is one point. Two methods approach it from outside, each with a lower bound
+//! for the distance, and hand over to each other:
+//!
+//! 1. [`cuts`]: half-spaces <G(u, v), W> <= c from singular vectors above c, and the projection onto
+//!    their intersection. A few rounds bring down what stands out; after that, singular values that
+//!    are equal at c turn among themselves, and cuts by single pairs become inefficient.
+//! 2. [`dual`]: accelerated proximal ascent on the dual, over matrices of low rank, which allows for
+//!    such turns.
+//!
+//! Both ends are measured: the dual value is a lower bound for the distance, and the current weights
+//! times c / sigma_1 obey and give an upper one. The method stops when the two are near enough.
+
+use std::time::Instant;
 
 use super::{Moved, Params, Projection};
+use crate::Real;
+use crate::block::Block;
 use crate::error::Error;
 use crate::weight::Parametric;
+use cuts::Cuts;
+use dual::Ascent;
+use layer::{Layer, dot};
+
+mod cuts;
+mod dual;
+mod layer;
+mod low_rank;
+mod matrix;
+
+/// Rounds of cuts, at most, and the relative gain of the lower bound below which there is no next one.
+const CUT_ROUNDS: usize = 8;
+const CUT_GAIN: f64 = 0.01;
+
+/// Bytes of cuts, and their number.
+const CUT_MEMORY: usize = 1 << 30;
+const MOST_CUTS: usize = 400;
+
+/// Steps of the ascent: at most, and between two looks at the norm.
+const STEPS: usize = 2000;
+const LOOK_EVERY: usize = 2;
+
+/// Steps without a better bound on either side after which rounding allows no more.
+const STALE: usize = 200;
 
 /// Moves the weights of `op` to the nearest ones with norm at most `c`.
 pub(super) fn solve<P: Parametric + ?Sized>(
@@ -11,9 +52,210 @@ pub(super) fn solve<P: Parametric + ?Sized>(
     settings: &Projection,
     params: &Params,
 ) -> Result<Moved, Error> {
-    let _ = (op, c, settings, params);
-    Err(Error::NotApplicable {
-        method: "projection",
-        reason: "use scale or fastclip".to_owned(),
-    })
+    if !(settings.gap.is_finite() && settings.gap > 0.0) {
+        return Err(Error::invalid(
+            "projection",
+            format!("the gap {} must be a positive number", settings.gap),
+        ));
+    }
+    if let Some(moved) = matrix::solve(op, c)? {
+        return Ok(moved);
+    }
+    let mut search = Search {
+        layer: Layer::new(op, params.seed)?,
+        c,
+        settings,
+        tolerance: params.tolerance,
+        begun: Instant::now(),
+        best: None,
+        least: 0.0,
+        rounds: 0,
+        progress: 0,
+    };
+    search.run()?;
+    search.finish()
+}
+
+/// The two ends between which the least distance lies, and how they came about.
+struct Search<'a, P: Parametric + ?Sized> {
+    layer: Layer<'a, P>,
+    c: f64,
+    settings: &'a Projection,
+    tolerance: f64,
+    begun: Instant,
+    /// Weights that obey, as far as is known, and their distance.
+    best: Option<(Vec<P::Scalar>, f64)>,
+    /// A lower bound for the distance.
+    least: f64,
+    rounds: usize,
+    /// The round in which one of the ends last moved.
+    progress: usize,
+}
+
+impl<P: Parametric + ?Sized> Search<'_, P> {
+    fn run(&mut self) -> Result<(), Error> {
+        let cuts = self.cut()?;
+        if self.is_over() {
+            return Ok(());
+        }
+        let start = cuts.matrix();
+        // Their memory is needed.
+        drop(cuts);
+        // The looks so far were shallow: they would make a distance pass for reached that is not.
+        self.best = None;
+        let mut ascent = Ascent::new(&mut self.layer, start, self.c)?;
+        for _ in 0..STEPS {
+            if !ascent.advance(&mut self.layer, self.c)? {
+                continue;
+            }
+            self.rounds += 1;
+            self.raise(ascent.value(), ascent.step());
+            if self.rounds % LOOK_EVERY == 0 && self.look(&mut ascent)? {
+                break;
+            }
+            if self.is_over() || self.rounds > self.progress + STALE {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures where the ascent is and tells it what is above c there. Returns whether the ends are
+    /// near enough.
+    fn look(&mut self, ascent: &mut Ascent<P::Scalar>) -> Result<bool, Error> {
+        let weights = self.layer.moved(ascent.step());
+        self.layer.set(&weights)?;
+        // One vector at a time goes deepest: most singular values are close together below c now.
+        let top = self.layer.look(16, 1, 160)?;
+        self.lower(&weights, top.sigma[0]);
+        if self.is_near() && self.confirm()? {
+            return Ok(true);
+        }
+        let above = self.above(&top.sigma);
+        if above == 0 {
+            return Ok(false);
+        }
+        if ascent.rank() + above <= self.capacity() {
+            ascent.polish(&mut self.layer, &top, above, self.c)?;
+            self.raise(ascent.value(), ascent.step());
+        } else {
+            ascent.join(&top.v.columns(0..above));
+        }
+        Ok(false)
+    }
+
+    /// Rounds of cuts.
+    fn cut(&mut self) -> Result<Cuts<P::Scalar>, Error> {
+        let mut cuts = Cuts::new(&self.layer, self.capacity());
+        let mut weights = self.layer.start.clone();
+        for round in 0..CUT_ROUNDS {
+            self.layer.set(&weights)?;
+            let top = self.layer.look(24, 8, 96)?;
+            self.rounds += 1;
+            self.lower(&weights, top.sigma[0]);
+            if (self.is_near() && self.confirm()?) || self.is_over() {
+                break;
+            }
+            let before = self.least;
+            let above = self.above(&top.sigma);
+            cuts.add(&mut self.layer, &top, above, self.c)?;
+            cuts.solve();
+            let step = cuts.step();
+            self.raise(cuts.value(&step, &self.layer.start, self.c), &step);
+            weights = self.layer.moved(&step);
+            if round > 0 && self.least < before * (1.0 + CUT_GAIN) || cuts.room() == 0 {
+                break;
+            }
+        }
+        Ok(cuts)
+    }
+
+    /// How many cuts fit.
+    fn capacity(&self) -> usize {
+        let op = self.layer.op();
+        let elements = self.layer.start.len() + op.inputs() + op.outputs();
+        (CUT_MEMORY / (elements * size_of::<P::Scalar>())).clamp(16, MOST_CUTS)
+    }
+
+    /// How many of the values are above c by more than rounding.
+    fn above(&self, sigma: &[f64]) -> usize {
+        let margin = 16.0 * P::Scalar::UNIT_ROUNDOFF;
+        sigma
+            .iter()
+            .take_while(|&&s| s > self.c * (1.0 + margin))
+            .count()
+    }
+
+    /// A dual value d proves that no weights that obey are nearer than sqrt(2 d). It is the value for
+    /// the rounded step, so what rounding the step can change is taken off first: the step's error
+    /// times the weights there.
+    fn raise(&mut self, value: f64, step: &[P::Scalar]) {
+        let weights = norm_of(&self.layer.moved(step));
+        let rounding = 16.0 * P::Scalar::UNIT_ROUNDOFF * norm_of(step) * weights;
+        let least = (2.0 * (value - rounding).max(0.0)).sqrt();
+        if least > self.least {
+            if least > self.least * (1.0 + 0.01 * self.settings.gap) {
+                self.progress = self.rounds;
+            }
+            self.least = least;
+        }
+    }
+
+    /// Weights of norm `sigma` obey when they are multiplied by c / sigma.
+    fn lower(&mut self, weights: &[P::Scalar], sigma: f64) {
+        let obeying = scaled(weights, (self.c / sigma).min(1.0));
+        let distance = self.layer.distance(&obeying);
+        if self
+            .best
+            .as_ref()
+            .is_none_or(|(_, least)| distance < *least)
+        {
+            self.best = Some((obeying, distance));
+            self.progress = self.rounds;
+        }
+    }
+
+    fn is_near(&self) -> bool {
+        let near = |distance: f64| distance <= self.least * (1.0 + self.settings.gap);
+        self.best
+            .as_ref()
+            .is_some_and(|(_, distance)| near(*distance))
+    }
+
+    /// Measures the best weights with a solve that converges, and corrects them.
+    fn confirm(&mut self) -> Result<bool, Error> {
+        if let Some((weights, _)) = self.best.take() {
+            self.layer.set(&weights)?;
+            let sigma = self.layer.norm(self.tolerance / 10.0)?;
+            self.lower(&weights, sigma);
+        }
+        Ok(self.is_near())
+    }
+
+    fn is_over(&self) -> bool {
+        let limit = self.settings.time_limit;
+        limit.is_some_and(|limit| self.begun.elapsed() >= limit)
+    }
+
+    /// Leaves the operator with the best weights.
+    fn finish(mut self) -> Result<Moved, Error> {
+        self.confirm()?;
+        if let Some((weights, _)) = self.best.take() {
+            self.layer.set(&weights)?;
+        }
+        Ok(Moved {
+            rounds: self.rounds,
+            matvecs: self.layer.matvecs,
+            least_distance: Some(self.least),
+        })
+    }
+}
+
+fn scaled<T: Real>(weights: &[T], factor: f64) -> Vec<T> {
+    let multiply = |w: &T| T::from_f64(w.to_f64() * factor);
+    weights.iter().map(multiply).collect()
+}
+
+fn norm_of<T: Real>(values: &[T]) -> f64 {
+    dot(values, values).sqrt()
 }

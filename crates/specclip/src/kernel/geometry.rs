@@ -59,6 +59,17 @@ impl Axis {
         source(self.input, self.padding.0, self.mode, padded)
     }
 
+    /// How often the most used input sample is read through one tap.
+    pub(crate) fn most_reads(&self) -> usize {
+        let mut reads = vec![0; self.input];
+        for o in 0..self.output {
+            if let Some(i) = self.source(o * self.stride) {
+                reads[i] += 1;
+            }
+        }
+        reads.into_iter().max().unwrap_or(0)
+    }
+
     /// For every sample of the padded input that is read, the input sample behind it.
     pub(crate) fn map(&self) -> AxisMap {
         AxisMap::new(

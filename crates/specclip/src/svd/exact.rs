@@ -7,7 +7,7 @@ use crate::block::Block;
 use crate::error::Error;
 use crate::operator::{Adjoint, LinearOperator, materialise};
 
-pub(super) fn failed<E>(_: E) -> Error {
+pub(crate) fn failed<E>(_: E) -> Error {
     Error::Decomposition {
         operation: "singular value decomposition",
     }

@@ -11,16 +11,17 @@ use specclip::operator::{
     BoxedOperator, Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Dense, Diagonal,
     PaddingMode,
 };
-use specclip::{LinearOperator, Real};
+use specclip::{BoxedParametric, LinearOperator, Real};
 
 #[derive(Deserialize)]
 struct File {
-    cases: Vec<Case>,
+    cases: Vec<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
 pub struct Case {
     pub kind: String,
+    #[serde(default)]
     pub note: String,
     pub input: Vec<usize>,
     #[serde(default)]
@@ -48,14 +49,19 @@ pub struct Case {
     #[serde(default)]
     pub weight: Vec<f64>,
     pub batch_norm: Option<BatchNorm>,
+    #[serde(default)]
     pub matrix_shape: [usize; 2],
+    #[serde(default)]
     pub singular_values: Vec<f64>,
+    #[serde(default)]
     pub frobenius: f64,
+    #[serde(default)]
     pub x: Vec<f64>,
+    #[serde(default)]
     pub y: Vec<f64>,
     #[serde(rename = "Ax")]
     pub mx: Option<Vec<f64>>,
-    #[serde(rename = "y_dot_Ax")]
+    #[serde(rename = "y_dot_Ax", default)]
     pub y_dot_mx: f64,
 }
 
@@ -113,6 +119,10 @@ impl Case {
     }
 
     pub fn operator<T: Real>(&self) -> BoxedOperator<T> {
+        self.parametric::<T>()
+    }
+
+    pub fn parametric<T: Real>(&self) -> BoxedParametric<T> {
         match self.kind.as_str() {
             "conv1d" | "conv2d" | "conv3d" => Box::new(self.conv()),
             "conv1d+batch_norm" | "conv2d+batch_norm" | "conv3d+batch_norm" => {
@@ -132,9 +142,16 @@ impl Case {
     }
 }
 
+/// The operators' cases.
 pub fn cases() -> Vec<Case> {
-    let folder = std::env::var_os("SPECCLIP_GOLDEN_DIR").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden"),
+    read("SPECCLIP_GOLDEN_DIR", "tests/golden", "singular_values")
+}
+
+/// The cases with the field `result` in every `*.json` of the folder that `variable` names, else of
+/// `folder`.
+pub fn read<C: serde::de::DeserializeOwned>(variable: &str, folder: &str, result: &str) -> Vec<C> {
+    let folder = std::env::var_os(variable).map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder),
         PathBuf::from,
     );
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
@@ -146,11 +163,22 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
-        let file: File = serde_json::from_str(&text)
+        let content: File = serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        cases.extend(file.cases);
+        let wanted = content
+            .cases
+            .into_iter()
+            .filter(|c| c.get(result).is_some());
+        cases.extend(wanted.map(|case| {
+            serde_json::from_value(case)
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        }));
     }
-    assert!(!cases.is_empty(), "no golden case in {}", folder.display());
+    assert!(
+        !cases.is_empty(),
+        "no case with {result} in {}",
+        folder.display()
+    );
     cases
 }
 

@@ -1,0 +1,262 @@
+//! Accelerated ascent on the dual: Y of low rank, its singular vectors followed from step to step.
+//!
+//! The dual of the projection is to maximise
+//! d(Y) = <M*(Y), W_0> - ||M*(Y)||_F^2 / 2 - c ||Y||_* over matrices Y as large as M, where M* is the
+//! adjoint of W -> M(W): the sum of s_i G(u_i, v_i) for Y = U diag(s) V'. At the maximum
+//! W = W_0 - M*(Y). A proximal step replaces Y by A = Y + t M(W), its singular values lowered by t c
+//! (Cai, Candes & Shen 2010), with Nesterov's momentum as in Beck & Teboulle's FISTA (2009) and
+//! restarts where d falls (O'Donoghue & Candes 2015). A is never formed: one block power step from
+//! the singular vectors of the step before, joined by Ritz vectors of M(W), finds those that matter.
+//!
+//! Unlike cuts by single pairs (u, v), Y turns within the space of equal singular values that clipping
+//! makes, where a bundle of pairs needs one cut for each direction.
+
+use faer::{Mat, Side};
+
+use super::cuts::Cuts;
+use super::layer::{Layer, dot};
+use super::low_rank::{LowRank, inverse, orthonormal};
+use crate::Real;
+use crate::block::{Block, Columns};
+use crate::error::Error;
+use crate::random::Random;
+use crate::real::norm;
+use crate::svd::{Triplets, failed};
+use crate::weight::Parametric;
+
+/// The ascent.
+pub(super) struct Ascent<T> {
+    /// The current and the previous dual matrix, and M* of both.
+    y: LowRank<T>,
+    step: Vec<T>,
+    previous: LowRank<T>,
+    previous_step: Vec<T>,
+    /// Right vectors that the next power step starts from.
+    subspace: Columns<T>,
+    /// The length t of a proximal step.
+    length: f64,
+    /// Curvatures ||M*(D)||^2 / ||D||^2 of the last changes D of Y.
+    curvatures: Vec<f64>,
+    /// Nesterov's theta.
+    theta: f64,
+    value: f64,
+    random: Random,
+}
+
+/// Vectors besides those of Y that a power step follows: at least, and as a part of its rank.
+const GUARD: usize = 16;
+const GUARD_PART: f64 = 0.6;
+
+impl<T: Real> Ascent<T> {
+    pub(super) fn new<P>(layer: &mut Layer<P>, y: LowRank<T>, c: f64) -> Result<Self, Error>
+    where
+        P: Parametric<Scalar = T> + ?Sized,
+    {
+        let step = layer.gradient(&y.s, &y.u, &y.v)?;
+        let value = dual_value(&step, &layer.start, c, y.sum());
+        Ok(Self {
+            subspace: y.v.clone(),
+            previous: y.clone(),
+            previous_step: step.clone(),
+            y,
+            step,
+            length: 1.0,
+            curvatures: Vec::new(),
+            theta: 1.0,
+            value,
+            random: Random::new(layer.next_seed()),
+        })
+    }
+
+    /// M*(Y): the step from W_0.
+    pub(super) fn step(&self) -> &[T] {
+        &self.step
+    }
+
+    /// d(Y).
+    pub(super) fn value(&self) -> f64 {
+        self.value
+    }
+
+    pub(super) fn rank(&self) -> usize {
+        self.y.rank()
+    }
+
+    /// Adds right singular vectors of M(W) to the next power step.
+    pub(super) fn join(&mut self, v: &Columns<T>) {
+        let (old, new) = (Block::cols(&self.subspace), Block::cols(v));
+        let mut joined = self.subspace.zeros_like(old + new);
+        joined.set_columns(0, &self.subspace);
+        joined.set_columns(old, v);
+        self.subspace = joined;
+    }
+
+    /// Takes new pairs in, and maximises the dual over the factors of all pairs alone.
+    pub(super) fn polish<P>(
+        &mut self,
+        layer: &mut Layer<P>,
+        more: &Triplets<Columns<T>>,
+        count: usize,
+        c: f64,
+    ) -> Result<(), Error>
+    where
+        P: Parametric<Scalar = T> + ?Sized,
+    {
+        let mut cuts = Cuts::of(layer, &self.y, more, count, c)?;
+        cuts.solve();
+        let y = cuts.matrix().compressed()?;
+        let step = layer.gradient(&y.s, &y.u, &y.v)?;
+        let value = dual_value(&step, &layer.start, c, y.sum());
+        self.join(&y.v);
+        self.y = y;
+        self.step = step;
+        self.value = value;
+        self.still();
+        Ok(())
+    }
+
+    /// One proximal step. Returns whether it was taken; where it was too long it is shortened for the
+    /// next attempt.
+    pub(super) fn advance<P>(&mut self, layer: &mut Layer<P>, c: f64) -> Result<bool, Error>
+    where
+        P: Parametric<Scalar = T> + ?Sized,
+    {
+        let next_theta = f64::midpoint(1.0, (1.0 + 4.0 * self.theta * self.theta).sqrt());
+        let momentum = (self.theta - 1.0) / next_theta;
+        let extrapolated: Vec<T> = self
+            .step
+            .iter()
+            .zip(&self.previous_step)
+            .map(|(&a, &b)| T::from_f64(a.to_f64() + momentum * (a.to_f64() - b.to_f64())))
+            .collect();
+        let weights: Vec<T> = layer
+            .start
+            .iter()
+            .zip(&extrapolated)
+            .map(|(&a, &b)| a - b)
+            .collect();
+        layer.set(&weights)?;
+        let (u, sigma, v) = self.power_step(layer, momentum)?;
+        let threshold = self.length * c;
+        let rank = sigma.iter().filter(|&&s| s > threshold).count();
+        let next = LowRank::new(
+            u.columns(0..rank),
+            sigma[..rank].iter().map(|s| s - threshold).collect(),
+            v.columns(0..rank),
+        );
+        let next_step = layer.gradient(&next.s, &next.u, &next.v)?;
+        let curvature = self.curvature(&next, &next_step, &extrapolated, momentum);
+        if curvature * self.length > 1.0 {
+            self.length = 0.7 / curvature;
+            self.still();
+            return Ok(false);
+        }
+        let value = dual_value(&next_step, &layer.start, c, next.sum());
+        self.previous = std::mem::replace(&mut self.y, next);
+        self.previous_step = std::mem::replace(&mut self.step, next_step);
+        if value < self.value {
+            self.still();
+        } else {
+            self.theta = next_theta;
+        }
+        self.value = value;
+        self.adapt(curvature);
+        self.follow(v, rank);
+        Ok(true)
+    }
+
+    /// Stops the momentum.
+    fn still(&mut self) {
+        self.theta = 1.0;
+        self.previous = self.y.clone();
+        self.previous_step = self.step.clone();
+    }
+
+    /// The step may grow where the last changes were much flatter than it allows.
+    fn adapt(&mut self, curvature: f64) {
+        const MEMORY: usize = 3;
+        self.curvatures.push(curvature);
+        let recent = self.curvatures.len().saturating_sub(MEMORY);
+        let largest = self.curvatures[recent..]
+            .iter()
+            .fold(0.0, |a: f64, &b| a.max(b));
+        if largest * self.length < 0.4 {
+            self.length *= 1.3;
+        }
+    }
+
+    /// The leading singular triplets of A = Y + momentum (Y - Y_previous) + t M(W), as far as one power
+    /// step from the subspace finds them.
+    fn power_step<P>(
+        &self,
+        layer: &mut Layer<P>,
+        momentum: f64,
+    ) -> Result<(Columns<T>, Vec<f64>, Columns<T>), Error>
+    where
+        P: Parametric<Scalar = T> + ?Sized,
+    {
+        let x = orthonormal(self.subspace.clone())?;
+        let mut image = layer.apply(&x)?;
+        image.scale(&vec![self.length; Block::cols(&x)]);
+        self.add_momentum(momentum, |y, factor| y.add_product(factor, &x, &mut image));
+        let mut u = orthonormal(image)?;
+        let mut back = layer.adjoint(&u)?;
+        back.scale(&vec![self.length; Block::cols(&u)]);
+        self.add_momentum(momentum, |y, factor| {
+            y.add_transposed(factor, &u, &mut back)
+        });
+        // Now A' U = back: its singular values from its Gram matrix, largest first.
+        let k = Block::cols(&back);
+        let eigen = back
+            .gram(0..k, &back)
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(failed)?;
+        let rotation = Mat::from_fn(k, k, |i, j| eigen.U()[(i, k - 1 - j)]);
+        u.rotate(rotation.as_ref());
+        back.rotate(rotation.as_ref());
+        let sigma = back.norms();
+        back.scale(&sigma.iter().copied().map(inverse).collect::<Vec<_>>());
+        Ok((u, sigma, back))
+    }
+
+    /// Adds Y + momentum (Y - Y_previous), term by term.
+    fn add_momentum(&self, momentum: f64, mut add: impl FnMut(&LowRank<T>, f64)) {
+        add(&self.y, 1.0 + momentum);
+        if momentum != 0.0 {
+            add(&self.previous, -momentum);
+        }
+    }
+
+    /// ||M*(D)||^2 / ||D||_F^2 of the change D of the proximal step.
+    fn curvature(&self, next: &LowRank<T>, next_step: &[T], from: &[T], momentum: f64) -> f64 {
+        let (a, b) = (1.0 + momentum, momentum);
+        let squares = next.squares() + a * a * self.y.squares() + b * b * self.previous.squares()
+            - 2.0 * a * b * self.y.dot(&self.previous)
+            - 2.0 * a * next.dot(&self.y)
+            + 2.0 * b * next.dot(&self.previous);
+        let pairs = next_step.iter().zip(from);
+        let change: Vec<f64> = pairs.map(|(a, b)| a.to_f64() - b.to_f64()).collect();
+        let change = norm(&change);
+        if squares > 0.0 {
+            change * change / squares
+        } else {
+            0.0
+        }
+    }
+
+    /// The vectors that the next power step starts from: those of Y, some below, and new random ones.
+    fn follow(&mut self, v: Columns<T>, rank: usize) {
+        let guard = GUARD.max((GUARD_PART * rank as f64) as usize);
+        let keep = (rank + guard).min(Block::cols(&v));
+        let fresh = (guard / 4).min(Block::rows(&v).saturating_sub(keep));
+        let mut random = v.zeros_like(fresh);
+        self.random.fill(&mut random);
+        self.subspace = v.columns(0..keep);
+        self.join(&random);
+    }
+}
+
+/// d = <step, W_0> - ||step||^2 / 2 - c (nuclear norm).
+pub(super) fn dual_value<T: Real>(step: &[T], start: &[T], c: f64, nuclear: f64) -> f64 {
+    dot(step, start) - dot(step, step) / 2.0 - c * nuclear
+}

@@ -1,0 +1,97 @@
+//! Layers that apply one matrix, whose projection is known: singular values above c become c.
+//!
+//! For a dense layer M(W) = W. A convolution with a single tap applies the matrix of each of its
+//! groups at every position that is read, so ||M(W)|| = p ||W|| with p the norm for unit weights.
+
+use faer::{Mat, MatRef};
+
+use super::super::{Moved, owned};
+use crate::Real;
+use crate::error::Error;
+use crate::operator::Structure;
+use crate::svd::failed;
+use crate::weight::Parametric;
+
+/// Projects the weights where they are matrices; `None` where they are not.
+pub(super) fn solve<P: Parametric + ?Sized>(op: &mut P, c: f64) -> Result<Option<Moved>, Error> {
+    let weights = owned(op);
+    let ([weight], Some(form)) = (weights.as_slice(), form(op)) else {
+        return Ok(None);
+    };
+    let same = |(a, b): (&P::Scalar, &f64)| a.to_f64() == *b;
+    if weight.len() != form.values.len() || !weight.iter().zip(&form.values).all(same) {
+        return Ok(None);
+    }
+    let target = c / form.factor;
+    let mut clipped = Vec::with_capacity(weight.len());
+    let mut squares = 0.0;
+    for matrix in form.values.chunks_exact(form.rows * form.cols) {
+        let (values, removed) = clip(matrix, form.rows, form.cols, target)?;
+        clipped.extend(values.into_iter().map(P::Scalar::from_f64));
+        squares += removed;
+    }
+    op.set_weights(&[clipped])?;
+    Ok(Some(Moved {
+        rounds: 1,
+        matvecs: 0,
+        least_distance: Some(squares.sqrt()),
+    }))
+}
+
+/// Matrices one after the other, row-major, each of which the operator applies with norm `factor`.
+struct Form {
+    values: Vec<f64>,
+    rows: usize,
+    cols: usize,
+    factor: f64,
+}
+
+fn form<P: Parametric + ?Sized>(op: &P) -> Option<Form> {
+    match op.structure() {
+        Structure::Matrix(matrix) => {
+            let (rows, cols) = matrix.shape();
+            let entry = |i: usize| matrix[(i / cols, i % cols)];
+            Some(Form {
+                values: (0..rows * cols).map(entry).collect(),
+                rows,
+                cols,
+                factor: 1.0,
+            })
+        }
+        Structure::Filters(bank) if bank.geometry.taps() == 1 => {
+            let geometry = &bank.geometry;
+            let factor: f64 = geometry
+                .axes
+                .iter()
+                .map(|a| a.most_reads() as f64)
+                .product();
+            Some(Form {
+                rows: geometry.out_per_group(),
+                cols: geometry.in_per_group(),
+                factor: factor.sqrt(),
+                values: bank.weight,
+            })
+            .filter(|form| form.factor > 0.0)
+        }
+        _ => None,
+    }
+}
+
+/// The matrix with its singular values lowered to `target`, and the square of the distance.
+fn clip(matrix: &[f64], rows: usize, cols: usize, target: f64) -> Result<(Vec<f64>, f64), Error> {
+    let matrix = MatRef::from_row_major_slice(matrix, rows, cols);
+    let svd = matrix.thin_svd().map_err(failed)?;
+    let excess: Vec<f64> = svd
+        .S()
+        .column_vector()
+        .iter()
+        .map(|s| (s - target).max(0.0))
+        .collect();
+    let active = excess.iter().take_while(|&&e| e > 0.0).count();
+    let lowered = Mat::from_fn(rows, active, |i, j| svd.U()[(i, j)] * excess[j]);
+    let clipped = matrix - &lowered * svd.V().subcols(0, active).transpose();
+    let values = (0..rows * cols)
+        .map(|i| clipped[(i / cols, i % cols)])
+        .collect();
+    Ok((values, excess.iter().map(|e| e * e).sum()))
+}

@@ -1,0 +1,273 @@
+//! The projection: against an independent convex solver, dense decompositions and other methods.
+//!
+//! Reads every `*.json` of the folder named by `SPECCLIP_PROJECTION_DIR`, else of `tests/nearest`.
+
+mod cases;
+mod common;
+#[allow(dead_code, unused_imports)] // other test files use the other kinds of layers
+mod configurations;
+
+use cases::{Case, read};
+use common::norm;
+use configurations::values;
+use serde::Deserialize;
+use specclip::clip::{ClipReport, Method, Params, Projection, clip};
+use specclip::operator::{
+    Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Dense, Diagonal, PaddingMode,
+    Separable, Sum, materialise,
+};
+use specclip::{BoxedParametric, Error, LinearOperator, Parametric, Real};
+
+#[derive(Deserialize)]
+struct Nearest {
+    #[serde(flatten)]
+    layer: Case,
+    sigma: f64,
+    target: f64,
+    projected_weight: Vec<f64>,
+    distance: f64,
+    scaling_distance: f64,
+}
+
+fn projection(gap: f64, tolerance: f64) -> Params {
+    Params {
+        tolerance,
+        ..Params::new(Method::Projection(Projection {
+            gap,
+            time_limit: None,
+        }))
+    }
+}
+
+fn sigma<Op: LinearOperator + ?Sized>(op: &Op) -> f64 {
+    materialise(op).unwrap().singular_values().unwrap()[0]
+}
+
+fn flat<P: Parametric + ?Sized>(op: &P) -> Vec<f64> {
+    let weights = op.weights();
+    let all = weights.iter().copied().flatten();
+    all.map(|w| w.to_f64()).collect()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    norm(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>())
+}
+
+/// Projects and checks what holds of every projection: the norm and the distance that are reported, the
+/// certificate, and that scaling goes no less far.
+fn checked<P: Parametric + ?Sized>(op: &mut P, c: f64, gap: f64) -> ClipReport {
+    let (before, original) = (sigma(op), flat(op));
+    let report = clip(op, c, &projection(gap, 1e-6)).unwrap();
+    let after = sigma(op);
+    assert!(
+        report.reached && after <= c * (1.0 + 1e-6),
+        "{after} > {c}: {report:?}"
+    );
+    let moved = distance(&flat(op), &original);
+    assert!((moved - report.distance).abs() <= 1e-6 * moved);
+    let certificate = report.certificate.unwrap();
+    assert!(certificate.least_distance <= report.distance, "{report:?}");
+    assert!(certificate.gap <= gap, "{report:?}");
+    let scaling = (1.0 - c / before) * norm(&original);
+    assert!(
+        moved <= scaling * (1.0 + 1e-9),
+        "{moved} > {scaling} by scaling"
+    );
+    report
+}
+
+#[test]
+fn projection_agrees_with_a_convex_solver() {
+    for case in read::<Nearest>(
+        "SPECCLIP_PROJECTION_DIR",
+        "tests/nearest",
+        "projected_weight",
+    ) {
+        let mut op = case.layer.parametric::<f64>();
+        let original = flat(&*op);
+        assert!((sigma(&*op) - case.sigma).abs() < 1e-9 * case.sigma);
+        let report = clip(&mut *op, case.target, &projection(1e-5, 1e-7)).unwrap();
+        let (after, moved) = (sigma(&*op), distance(&flat(&*op), &original));
+        let what = format!(
+            "{} {:?} to {}",
+            case.layer.kind, case.layer.input, case.target
+        );
+        assert!(
+            report.reached && after <= case.target * (1.0 + 1e-6),
+            "{what}: {after}"
+        );
+        assert!(
+            (moved - case.distance).abs() <= 1e-4 * case.distance,
+            "{what}: {moved} and not {}",
+            case.distance
+        );
+        assert!(moved < case.scaling_distance, "{what}");
+        let apart = distance(&flat(&*op), &case.projected_weight);
+        // Strong convexity: the square of the distance grows with the square of the way from the nearest.
+        assert!(
+            apart <= 0.015 * case.distance,
+            "{what}: {apart} from the solver's weights"
+        );
+    }
+}
+
+fn conv(outputs: usize, inputs: usize, size: usize, params: &ConvParams) -> Conv<f64> {
+    let shape = [outputs, inputs / params.groups, 3, 3];
+    let count = shape.iter().product();
+    Conv::new(values(count, 3), &shape, &[inputs, size, size], params).unwrap()
+}
+
+fn layers() -> Vec<(&'static str, BoxedParametric<f64>)> {
+    let zeros = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let reflect = ConvParams::new(2).padding(1, PaddingMode::Reflect);
+    let upsampling = ConvTransposeParams {
+        stride: vec![2, 2],
+        ..ConvTransposeParams::new(2)
+    };
+    let transposed =
+        ConvTranspose::new(values(3 * 2 * 9, 5), &[3, 2, 3, 3], &[3, 4, 4], &upsampling);
+    let pad = Separable::pad(&[2, 6, 6], &[(1, 1), (1, 1)], PaddingMode::Circular).unwrap();
+    let behind = conv(3, 2, 8, &ConvParams::new(2));
+    let first = conv(3, 2, 6, &zeros);
+    let factors = Diagonal::new(vec![0.5, -2.0, 1.5], &[3, 6, 6]).unwrap();
+    let sum: Vec<BoxedParametric<f64>> = vec![
+        Box::new(conv(2, 2, 5, &zeros)),
+        Box::new(conv(2, 2, 5, &reflect)),
+    ];
+    vec![
+        ("zero padding", Box::new(conv(4, 3, 8, &zeros))),
+        ("reflect padding", Box::new(conv(3, 4, 7, &reflect))),
+        ("stride", Box::new(conv(4, 4, 9, &zeros.clone().stride(2)))),
+        ("groups", Box::new(conv(6, 4, 6, &zeros.clone().groups(2)))),
+        ("transposed", Box::new(transposed.unwrap())),
+        (
+            "padding apart",
+            Box::new(Compose::new(behind, pad).unwrap()),
+        ),
+        (
+            "with batch norm",
+            Box::new(Compose::new(factors, first).unwrap()),
+        ),
+        ("a sum of two", Box::new(Sum::new(sum).unwrap())),
+        (
+            "dense",
+            Box::new(Dense::new(values(12 * 7, 9), 12, 7).unwrap()),
+        ),
+    ]
+}
+
+#[test]
+fn every_kind_of_layer_is_projected() {
+    for fraction in [0.9, 0.6, 0.3] {
+        for (name, mut op) in layers() {
+            let c = fraction * sigma(&*op);
+            let report = checked(&mut *op, c, 2e-3);
+            assert!(report.distance > 0.0, "{name}");
+            // A second time there is nothing to do.
+            let once = flat(&*op);
+            let again = clip(&mut *op, c, &projection(2e-3, 1e-6)).unwrap();
+            assert!(again.distance == 0.0 && flat(&*op) == once, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_scale_of_the_weights_is_the_scale_of_the_result() {
+    let zeros = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let reference = checked(&mut conv(4, 3, 8, &zeros), 1.0, 1e-3).distance;
+    for scale in [1e-4, 1e4] {
+        let mut op = conv(4, 3, 8, &zeros);
+        let weights: Vec<f64> = flat(&op).iter().map(|w| w * scale).collect();
+        op.set_weights(&[weights]).unwrap();
+        let distance = checked(&mut op, scale, 1e-3).distance;
+        assert!((distance / scale - reference).abs() < 2e-3 * reference);
+    }
+}
+
+#[test]
+fn the_batch_norm_is_left_alone() {
+    let zeros = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let norm = Diagonal::new(vec![0.5, -2.0, 1.5], &[3, 6, 6]).unwrap();
+    let mut op = Compose::new(norm, conv(3, 2, 6, &zeros)).unwrap();
+    let c = 0.7 * sigma(&op);
+    checked(&mut op, c, 1e-3);
+    assert_eq!(op.weights()[1], [0.5, -2.0, 1.5]);
+}
+
+/// The projection of a matrix has the singular values min(sigma, c), and a single tap is a matrix at every
+/// position: with reflect padding the outer samples are read more often.
+#[test]
+fn single_taps_and_matrices_are_projected_exactly() {
+    let weight = values(6 * 5, 4);
+    let pointwise = ConvParams::new(2).stride(2);
+    let padded = ConvParams::new(2).padding(1, PaddingMode::Reflect);
+    let shape = [6, 5, 1, 1];
+    let layers: [BoxedParametric<f64>; 3] = [
+        Box::new(Dense::new(weight.clone(), 6, 5).unwrap()),
+        Box::new(Conv::new(weight.clone(), &shape, &[5, 4, 4], &pointwise).unwrap()),
+        Box::new(Conv::new(weight.clone(), &shape, &[5, 3, 3], &padded).unwrap()),
+    ];
+    for mut op in layers {
+        let c = 0.5 * sigma(&*op);
+        let report = checked(&mut *op, c, 1e-9);
+        assert_eq!(report.rounds, 1);
+        assert!((sigma(&*op) - c).abs() < 1e-12 * c);
+    }
+}
+
+#[test]
+fn a_part_that_no_weight_moves_is_refused() {
+    let zeros = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let identity = Separable::pad(&[2, 5, 5], &[(0, 0), (0, 0)], PaddingMode::Zeros).unwrap();
+    let terms: Vec<BoxedParametric<f64>> =
+        vec![Box::new(conv(2, 2, 5, &zeros)), Box::new(identity)];
+    let mut op = Sum::new(terms).unwrap();
+    let original = flat(&op);
+    let refusal = clip(&mut op, 0.5, &projection(1e-2, 1e-3));
+    assert!(
+        matches!(refusal, Err(Error::NotApplicable { .. })),
+        "{refusal:?}"
+    );
+    assert_eq!(flat(&op), original);
+}
+
+#[test]
+fn a_gap_must_be_positive() {
+    let zeros = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    for gap in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let refusal = clip(&mut conv(2, 2, 5, &zeros), 0.1, &projection(gap, 1e-3));
+        assert!(
+            matches!(refusal, Err(Error::InvalidParameter { .. })),
+            "{gap}"
+        );
+    }
+}
+
+/// A layer too large for dense decompositions, in f32, where singular vectors are followed by block
+/// power steps. The norm is measured by a solve that has nothing to do with the projection's.
+#[test]
+fn a_wide_layer_is_projected_within_the_gap() {
+    let zeros = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let weight: Vec<f32> = values(32 * 32 * 9, 8).iter().map(|&w| w as f32).collect();
+    let mut op = Conv::<f32>::new(weight, &[32, 32, 3, 3], &[32, 12, 12], &zeros).unwrap();
+    let accurate = specclip::svd::Params {
+        tolerance: 1e-5,
+        ..specclip::svd::Params::default()
+    };
+    let top = |op: &Conv<f32>| {
+        specclip::svd::singular_values(op, 1, &accurate)
+            .unwrap()
+            .sigma[0]
+    };
+    let (original, c) = (flat(&op), 0.8 * top(&op));
+    let report = clip(&mut op, c, &projection(2e-2, 1e-3)).unwrap();
+    assert!(report.reached && top(&op) <= c * (1.0 + 1e-3));
+    let certificate = report.certificate.unwrap();
+    assert!(certificate.gap <= 2e-2 && certificate.least_distance <= report.distance);
+    let scaling = 0.25 * norm(&original) * 0.8;
+    assert!(
+        report.distance < scaling,
+        "{} and {scaling} by scaling",
+        report.distance
+    );
+}
