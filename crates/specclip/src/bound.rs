@@ -8,6 +8,7 @@ use std::fmt;
 
 mod action;
 mod choice;
+mod cost;
 mod cover;
 mod dense;
 mod frequency;
@@ -15,6 +16,7 @@ mod gradient;
 mod gram;
 mod krylov;
 pub mod network;
+mod normal;
 mod rounding;
 mod schur;
 mod torus;
@@ -148,8 +150,8 @@ pub struct Upper {
 /// An interval that contains the spectral norm of an operator.
 ///
 /// The lower end is ||M v|| / ||v|| for the leading singular vector v that the default solver finds,
-/// computed anew in `f64`. The upper end is the tightest of the affordable arguments (about a second
-/// for a layer), or of those that [`Params::arguments`] names; a random argument is used only where
+/// computed anew in `f64`. The upper end is the tightest of the affordable arguments (those that take at
+/// most several times as long as the largest singular value), or of those that [`Params::arguments`] names; a random argument is used only where
 /// the deterministic ones leave a gap of more than 2 %.
 ///
 /// M is the operator with its weights and factors taken as exact numbers, whatever type it computes

@@ -15,6 +15,9 @@ use crate::operator::{FilterBank, PaddingMode};
 /// The blocks of a convolution that is block diagonal in frequency.
 pub(crate) struct Frequencies {
     bank: FilterBank,
+    /// The weights once more, as blocks are made from them: (group, tap, input channel of the
+    /// group, output channel of the group).
+    by_tap: Vec<f64>,
     /// Sizes of the input grid.
     pub(crate) input: [usize; AXES],
     /// Sizes of the output grid: those of the input over the strides.
@@ -39,6 +42,7 @@ impl Frequencies {
         Self {
             input: bank.geometry.axes.each_ref().map(|a| a.input),
             output: bank.geometry.axes.each_ref().map(|a| a.input / a.stride),
+            by_tap: by_tap(&bank),
             bank,
         }
     }
@@ -88,27 +92,36 @@ impl Frequencies {
     /// columns are (alias, input channel of the group). Its entries are sums over the taps of
     /// weights times [`tap_wave`](Self::tap_wave), over the root of the number of aliases.
     pub(crate) fn block(&self, g: usize, group: usize) -> Mat<c64> {
-        let geometry = &self.bank.geometry;
-        let (rows, channels, taps) = (
-            geometry.out_per_group(),
-            geometry.in_per_group(),
-            geometry.taps(),
-        );
+        self.block_of(&self.waves(g), group)
+    }
+
+    /// What the blocks of all groups at output frequency `g` share: for each alias and tap, the
+    /// number that its weights are multiplied by.
+    pub(crate) fn waves(&self, g: usize) -> Vec<Vec<c64>> {
         let aliases = self.aliases(g);
         let scale = (1.0 / aliases.len() as f64).sqrt();
-        let phases: Vec<Vec<c64>> = aliases
-            .iter()
-            .map(|&f| (0..taps).map(|t| self.tap_wave(f, t) * scale).collect())
-            .collect();
-        Mat::from_fn(rows, aliases.len() * channels, |row, column| {
-            let (alias, channel) = (column / channels, column % channels);
-            let start = ((group * rows + row) * channels + channel) * taps;
-            self.bank.weight[start..start + taps]
-                .iter()
-                .zip(&phases[alias])
-                .map(|(&w, &phase)| phase * w)
-                .sum()
-        })
+        let taps = self.bank.geometry.taps();
+        let wave = |&f: &[usize; AXES]| (0..taps).map(|t| self.tap_wave(f, t) * scale).collect();
+        aliases.iter().map(wave).collect()
+    }
+
+    /// The block of the frequency that `waves` are of, and a group.
+    pub(crate) fn block_of(&self, waves: &[Vec<c64>], group: usize) -> Mat<c64> {
+        let g = &self.bank.geometry;
+        let (rows, channels, taps) = (g.out_per_group(), g.in_per_group(), g.taps());
+        let mut block = Mat::<c64>::zeros(rows, waves.len() * channels);
+        for (column, channel) in (0..waves.len() * channels).zip((0..channels).cycle()) {
+            let target = block.col_as_slice_mut(column);
+            for (t, &wave) in waves[column / channels].iter().enumerate() {
+                let start = ((group * taps + t) * channels + channel) * rows;
+                let weights = &self.by_tap[start..start + rows];
+                for (x, w) in target.iter_mut().zip(weights) {
+                    x.re += wave.re * w;
+                    x.im += wave.im * w;
+                }
+            }
+        }
+        block
     }
 
     /// exp(2 pi i f . (position of tap t relative to the output) / n).
@@ -119,12 +132,27 @@ impl Frequencies {
                 let axis = &self.bank.geometry.axes[i];
                 let n = axis.input;
                 let position = (at[i] * axis.dilation + n - axis.padding.0 % n) % n;
-                // Reduced before the division: exact for any size.
-                ((f[i] as u128 * position as u128) % n as u128) as f64 / n as f64
+                // Reduced before the division: exact, for an axis has fewer than 2^30 samples.
+                ((f[i] as u64 * position as u64) % n as u64) as f64 / n as f64
             })
             .sum();
         turn(turns)
     }
+}
+
+fn by_tap(bank: &FilterBank) -> Vec<f64> {
+    let g = &bank.geometry;
+    let (rows, channels, taps) = (g.out_per_group(), g.in_per_group(), g.taps());
+    let per_group = rows * channels * taps;
+    let groups = bank.weight.chunks_exact(per_group);
+    groups
+        .flat_map(|weight| {
+            (0..per_group).map(move |i| {
+                let (tap, channel, row) = (i / rows / channels, i / rows % channels, i % rows);
+                weight[(row * channels + channel) * taps + tap]
+            })
+        })
+        .collect()
 }
 
 pub(crate) fn turn(turns: f64) -> c64 {

@@ -230,6 +230,87 @@ fn bounds_have_no_scale() {
     assert_eq!((zero.lower, zero.upper, zero.gap()), (0.0, 0.0, 0.0));
 }
 
+/// Matrices and convolutions of equal weights have norms that are known exactly, and that sums and
+/// products of floating-point numbers miss, as often from below as from above.
+#[test]
+fn rounding_is_covered() {
+    let params = ConvParams::new(1);
+    for n in 1..=40_usize {
+        let a = values(1, n as u64)[0].abs();
+        // The sign of a fused product and sum is exact.
+        let beyond = |bound: f64, factor: usize| (factor as f64).mul_add(a, -bound);
+        let kernel = n.div_ceil(3);
+        let padding = (kernel - 1) / 2;
+        let circular = ConvParams {
+            padding: vec![(padding, kernel - 1 - padding)],
+            mode: PaddingMode::Circular,
+            ..params.clone()
+        };
+        let layers: [(usize, BoxedOperator<f64>); 3] = [
+            (n, Box::new(Dense::new(vec![a; n * n], n, n).unwrap())),
+            (
+                3 * kernel,
+                Box::new(
+                    Conv::new(vec![a; 9 * kernel], &[3, 3, kernel], &[3, 15], &circular).unwrap(),
+                ),
+            ),
+            (1, Box::new(Diagonal::new(vec![a; n], &[n]).unwrap())),
+        ];
+        for (factor, op) in layers {
+            for argument in ARGUMENTS {
+                if let Ok(bound) = upper(&op, argument, &Params::default()) {
+                    let beyond = beyond(bound.value, factor);
+                    assert!(
+                        beyond <= 0.0,
+                        "{argument} is {beyond:e} below {factor} * {a}"
+                    );
+                }
+            }
+            let found = interval(&op, &Params::default()).unwrap();
+            assert!(
+                beyond(found.lower, factor) >= 0.0,
+                "{found:?}, {factor} * {a}"
+            );
+            assert!(
+                beyond(found.upper, factor) <= 0.0,
+                "{found:?}, {factor} * {a}"
+            );
+            assert!(found.gap() < 1e-6, "{found:?}");
+        }
+    }
+}
+
+/// The frequency with the largest block may be any, also one that is looked at late: all weights
+/// of a channel but those of one frequency cancel.
+#[test]
+fn no_frequency_is_overlooked() {
+    let n = 24;
+    for peak in 0..=n / 2 {
+        let wave = |c: usize, t: usize| {
+            let turns = (peak * t) as f64 / n as f64 + c as f64 / 4.0;
+            (std::f64::consts::TAU * turns).cos()
+        };
+        let weight = (0..2 * 2 * n).map(|i| wave(i / n / 2 + i / n % 2, i % n));
+        let params = ConvParams {
+            padding: vec![(0, n - 1)],
+            mode: PaddingMode::Circular,
+            ..ConvParams::new(1)
+        };
+        let op = Conv::<f64>::new(weight.collect(), &[2, 2, n], &[2, n], &params).unwrap();
+        let truth = materialise(&op).unwrap().singular_values().unwrap()[0];
+        for argument in [Argument::Frequency, Argument::Gram, Argument::Cholesky] {
+            let bound = upper(&op, argument, &Params::default()).unwrap().value;
+            let ratio = bound / truth;
+            assert!(
+                (1.0 - SVD_ERROR..1.02).contains(&ratio),
+                "{argument}, {peak}: {ratio}"
+            );
+        }
+        let gram = gram_gradient(&op, GRAM_PRODUCTS).unwrap();
+        assert!(gram.value >= truth * (1.0 - SVD_ERROR), "{peak}");
+    }
+}
+
 /// A padding before a convolution is the convolution's own padding, and factors before or after it
 /// belong to its weights: the arguments for convolutions apply, and say what they say of the whole.
 #[test]

@@ -137,7 +137,7 @@ fn along_axes(axes: &[AxisMatrix], channels: usize, x: &[f64]) -> (Vec<f64>, usi
 }
 
 /// For each output position, the input position that tap `t` reads.
-fn read_by(g: &Geometry, t: usize) -> Vec<Option<usize>> {
+pub(super) fn read_by(g: &Geometry, t: usize) -> Vec<Option<usize>> {
     let tap = g.tap(t);
     let sources: [Vec<Option<usize>>; AXES] = std::array::from_fn(|i| {
         let axis = &g.axes[i];
@@ -154,7 +154,7 @@ fn read_by(g: &Geometry, t: usize) -> Vec<Option<usize>> {
 }
 
 /// The weights of one tap and one group: (output channels, input channels), row-major.
-fn tap_matrix(bank: &FilterBank, group: usize, t: usize) -> Vec<f64> {
+pub(super) fn tap_matrix(bank: &FilterBank, group: usize, t: usize) -> Vec<f64> {
     let g = &bank.geometry;
     let (outs, ins, taps) = (g.out_per_group(), g.in_per_group(), g.taps());
     let start = group * outs * ins * taps;

@@ -2,30 +2,26 @@
 
 use std::borrow::Cow;
 
-use faer::{Mat, Par, get_global_parallelism};
+use faer::{Mat, get_global_parallelism};
 
 use super::action::{image_error, ratio_below};
+use super::cost::{allowance, is_writable, krylov_size, matrix_cost};
 use super::cover::covers;
 use super::frequency::Grid;
 use super::rounding::{ENTRY, down, norm_above, norm_below, up};
 use super::schur::{axis_schur, frobenius, schur};
-use super::{Argument, GRAM_PRODUCTS, Interval, Krylov, Params, Upper, dense, gram, torus};
+use super::{Argument, GRAM_PRODUCTS, Interval, Params, Upper, dense, gram, normal, torus};
 use crate::block::Block;
 use crate::error::Error;
 use crate::operator::{AxisMatrix, FilterBank, LinearOperator, Part, Structure, materialise};
 use crate::svd::{self, singular_values};
 
-/// Floating-point operations that one layer's bound may take by default: about a second. An
-/// argument that is asked for by name may take a hundred times as many.
-pub(super) const BUDGET: f64 = 6e10;
-const NAMED_BUDGET: f64 = 100.0 * BUDGET;
+/// Floating-point operations that an argument may take that is asked for by name: minutes.
+const NAMED_BUDGET: f64 = 6e12;
 
 /// The relative gap up to which no dearer argument is tried, and up to which no random one is.
 const CLOSE: f64 = 1e-3;
 const NEARLY: f64 = 2e-2;
-
-/// Elements of a matrix that is written out.
-const MOST_ELEMENTS: usize = 1 << 26;
 
 /// The larger size of an axis's matrix whose norm is looked at closely.
 const LARGEST_AXIS: usize = 1024;
@@ -108,16 +104,22 @@ fn tightest<Op: LinearOperator + ?Sized>(
     lower: f64,
     params: &Params,
 ) -> Result<Bound, Error> {
-    let mut best = deterministic(part, BUDGET);
+    let budget = allowance(part);
+    let nearly = krylov_size(op, part, NEARLY, params, budget);
+    let mut best = if nearly.is_some() && is_far(part, lower * (1.0 + NEARLY), budget) {
+        sizes(part, budget)
+    } else {
+        deterministic(part, budget)
+    };
     let is_open = |best: &Option<Bound>, gap: f64| {
         best.is_none_or(|(upper, _)| upper.is_nan() || upper > lower * (1.0 + gap))
     };
-    if is_open(&best, CLOSE) && matrix_cost(part) <= BUDGET {
+    if is_open(&best, CLOSE) && is_writable(part) {
         best = least(best, (cholesky(op, part)?, Argument::Cholesky));
     }
     if is_open(&best, NEARLY) && params.failure_probability > 0.0 {
         let wanted = best.map_or(1.0, |(upper, _)| upper / lower - 1.0);
-        if let Some(size) = krylov_size(op, part, wanted, params, BUDGET) {
+        if let Some(size) = krylov_size(op, part, wanted, params, budget) {
             let value = size.bound(op, params.failure_probability, params.seed)?;
             // What holds always is worth a little more than what may fail.
             best = least(best, (value * (1.0 + CLOSE), Argument::Krylov)).map(
@@ -136,18 +138,39 @@ fn tightest<Op: LinearOperator + ?Sized>(
     })
 }
 
+/// Whether the frequency argument would take a good part of the budget for a bound above `limit`.
+fn is_far(part: &Part, limit: f64, budget: f64) -> bool {
+    let (part, unit) = normalised(part);
+    let Structure::Filters(bank) = &part.structure else {
+        return false;
+    };
+    let grids = grids(bank, budget);
+    let cost: f64 = grids.iter().map(|grid| grid.cost).sum();
+    cost > budget / 8.0 && (grids.iter()).all(|grid| grid.first_look() * unit.0 * unit.1 > limit)
+}
+
 /// The tightest deterministic argument from the structure alone.
 fn deterministic(part: &Part, budget: f64) -> Option<Bound> {
-    use Argument::{Axes, Channels, Cholesky, Composition, Frequency, Frobenius, Schur, Sum};
+    use Argument::{Axes, Channels, Cholesky, Composition, Frequency, Sum};
+    let argument = match &part.structure {
+        Structure::Matrix(_) if matrix_cost(part) <= budget => Cholesky,
+        Structure::Filters(_) => Frequency,
+        Structure::Channels(_) => Channels,
+        Structure::Axes(_) => Axes,
+        Structure::Product(_) => Composition,
+        Structure::Sum(_) => Sum,
+        Structure::Matrix(_) | Structure::Unknown => return sizes(part, budget),
+    };
+    let closest = structural(part, argument, budget).ok();
+    let closest = closest.map(|value| (value, argument));
+    sizes(part, budget).map_or(closest, |sizes| least(closest, sizes))
+}
+
+/// The arguments that cost next to nothing: from the sizes of entries.
+fn sizes(part: &Part, budget: f64) -> Option<Bound> {
     let arguments: &[Argument] = match &part.structure {
-        Structure::Matrix(_) if matrix_cost(part) <= budget => &[Cholesky, Schur, Frobenius],
-        Structure::Matrix(_) => &[Schur, Frobenius],
-        Structure::Filters(_) => &[Frequency, Schur, Frobenius],
-        Structure::Channels(_) => &[Channels],
-        Structure::Axes(_) => &[Axes],
-        Structure::Product(_) => &[Composition],
-        Structure::Sum(_) => &[Sum],
-        Structure::Unknown => &[],
+        Structure::Matrix(_) | Structure::Filters(_) => &[Argument::Schur, Argument::Frobenius],
+        _ => &[],
     };
     let values = arguments
         .iter()
@@ -219,11 +242,9 @@ fn structural(part: &Part, argument: Argument, budget: f64) -> Result<f64, Error
             let norm = gram::norm(matrix.as_ref(), GRAM_PRODUCTS, get_global_parallelism());
             Ok(entrywise(norm, &part))
         }
-        (Argument::Gram, Structure::Filters(bank)) => {
-            over_grids(bank, argument, budget / GRAM_PRODUCTS as f64, |grid| {
-                grid.bound(|block| gram::norm(block, GRAM_PRODUCTS, Par::Seq))
-            })
-        }
+        (Argument::Gram, Structure::Filters(bank)) => over_grids(bank, argument, budget, |grid| {
+            grid.whole(grid.largest_gram(GRAM_PRODUCTS).norm)
+        }),
         (Argument::LipGrid, Structure::Filters(bank)) => Ok(torus::lip_grid(bank)),
         (Argument::FantasticFour, Structure::Filters(bank)) => Ok(torus::fantastic_four(bank)),
         (Argument::Channels, Structure::Channels(factors)) => {
@@ -271,6 +292,14 @@ fn structural(part: &Part, argument: Argument, budget: f64) -> Result<f64, Error
     value.map(|value| value * unit.0 * unit.1)
 }
 
+/// A grid for each cover, as fine as it may be.
+pub(super) fn grids(bank: &FilterBank, budget: f64) -> Vec<Grid> {
+    let covers = covers(bank);
+    let share = budget / covers.len() as f64;
+    let grids = covers.into_iter().filter_map(|c| Grid::new(c, share));
+    grids.collect()
+}
+
 /// The least of the bounds on the grids of all covers.
 fn over_grids(
     bank: &FilterBank,
@@ -278,10 +307,7 @@ fn over_grids(
     budget: f64,
     norm: impl Fn(&Grid) -> f64,
 ) -> Result<f64, Error> {
-    let covers = covers(bank);
-    let share = budget / covers.len() as f64;
-    let grids = covers.into_iter().filter_map(|c| Grid::new(c, share));
-    let norms = grids.map(|grid| norm(&grid));
+    let norms = grids(bank, budget).into_iter().map(|grid| norm(&grid));
     norms.min_by(f64::total_cmp).ok_or_else(|| {
         refuse(
             argument,
@@ -350,55 +376,18 @@ pub(super) fn normalised(part: &Part) -> (Cow<'_, Part>, (f64, f64)) {
     (Cow::Owned(scaled), (unit, unit))
 }
 
-/// Operations to write out a matrix and to bound its norm; infinite where it is too large.
-fn matrix_cost(part: &Part) -> f64 {
-    let (n, m): (usize, usize) = (
-        part.input_shape.iter().product(),
-        part.output_shape.iter().product(),
-    );
-    if n.saturating_mul(m) > MOST_ELEMENTS {
-        return f64::INFINITY;
-    }
-    let (small, large) = (n.min(m) as f64, n.max(m) as f64);
-    let columns = match &part.structure {
-        Structure::Matrix(_) => 0.0,
-        _ => small * action_cost(part),
-    };
-    columns + large * small * small + 2.0 * small * small * small
-}
-
-/// Operations of one action, with the passes over the weights that go with it.
-fn action_cost(part: &Part) -> f64 {
-    let (n, m): (usize, usize) = (
-        part.input_shape.iter().product(),
-        part.output_shape.iter().product(),
-    );
-    match &part.structure {
-        Structure::Matrix(_) => 2.0 * n as f64 * m as f64,
-        Structure::Filters(bank) => {
-            let g = &bank.geometry;
-            let positions = g.output_plane() as f64;
-            (2.0 * positions + 8.0) * g.weights() as f64 + 20.0 * g.taps() as f64 * positions
-        }
-        Structure::Product(parts) => parts.iter().map(action_cost).sum(),
-        Structure::Sum(terms) => {
-            let term = |structure: &Structure| {
-                action_cost(&Part {
-                    structure: structure.clone(),
-                    ..part.clone()
-                })
-            };
-            terms.iter().map(term).sum()
-        }
-        _ => 50.0 * (n + m) as f64,
-    }
-}
-
 /// The norm of the operator's matrix, written out.
 fn cholesky<Op: LinearOperator + ?Sized>(op: &Op, part: &Part) -> Result<f64, Error> {
     let par = get_global_parallelism();
     match &part.structure {
         Structure::Matrix(_) => structural(part, Argument::Cholesky, f64::INFINITY),
+        Structure::Filters(_) => {
+            let (part, unit) = normalised(part);
+            let Structure::Filters(bank) = &part.structure else {
+                unreachable!("a multiple has the same form")
+            };
+            Ok(normal::norm(bank) * unit.0 * unit.1)
+        }
         Structure::Unknown => {
             let matrix = materialise(op)?;
             Ok(dense::norm(matrix.as_ref(), None, par))
@@ -430,51 +419,6 @@ fn cholesky<Op: LinearOperator + ?Sized>(op: &Op, part: &Part) -> Result<f64, Er
             ))
         }
     }
-}
-
-/// A Krylov space whose deficit leaves an eighth of the gap `wanted` and at most half a percent, or
-/// as near to that as `budget` allows; none where it would not help.
-fn krylov_size<Op: LinearOperator + ?Sized>(
-    op: &Op,
-    part: &Part,
-    wanted: f64,
-    params: &Params,
-    budget: f64,
-) -> Option<Krylov> {
-    let (n, m) = (op.inputs().min(op.outputs()), op.inputs().max(op.outputs()));
-    let pair = match part.structure {
-        Structure::Unknown => 200.0 * (n + m) as f64,
-        _ => 2.0 * action_cost(part),
-    };
-    let cost = |size: &Krylov| {
-        let columns = (size.steps * size.block) as f64;
-        let traffic = 8.0 + 32.0 / size.block as f64;
-        columns * pair + columns * columns * (n as f64) * traffic
-    };
-    let memory = |size: &Krylov| size.steps * size.block * n <= MOST_ELEMENTS;
-    let deficit = |size: &Krylov| size.deficit(n, params.failure_probability);
-    let target = (wanted / 4.0).clamp(1e-3, 1e-2);
-    let mut best: Option<(Krylov, f64)> = None;
-    for block in [1, 2, 4, 8] {
-        // The steps that reach the target, by the formula solved for k; fewer where they cost too much.
-        let once = Krylov { steps: 1, block };
-        let needed = ((deficit(&once) / target).sqrt() / 2.0 + 1.0).ceil();
-        let mut size = Krylov {
-            steps: needed.min(1e6) as usize,
-            block,
-        };
-        while size.steps > 1 && (cost(&size) > budget || !memory(&size)) {
-            size.steps = size.steps * 9 / 10;
-        }
-        let (gap, price) = (deficit(&size).max(target), cost(&size));
-        let better =
-            best.is_none_or(|(other, e)| gap < 0.9 * e || (gap <= e && price < cost(&other)));
-        if gap < 1.0 && better {
-            best = Some((size, gap));
-        }
-    }
-    best.map(|(size, _)| size)
-        .filter(|size| wanted == 0.0 || (1.0 - deficit(size)).powf(-0.5) < 1.0 + wanted)
 }
 
 /// ||M v|| / ||v|| for the leading right singular vector.

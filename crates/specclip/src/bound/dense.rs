@@ -14,7 +14,7 @@ use faer::linalg::matmul::triangular::{BlockStructure, matmul_with_conj};
 use faer::{Accum, Conj, Mat, MatRef, Par, Side};
 
 use super::gram::{gram, mirror, scaled};
-use super::rounding::{Scalar, U, frobenius_above, product_error, unit, up};
+use super::rounding::{Scalar, U, frobenius_above, gamma, product_error, unit, up};
 
 /// How far above an estimate of the largest eigenvalue s is tried, relative to it.
 const MARGINS: [f64; 5] = [1e-9, 1e-6, 1e-3, 0.03, 0.3];
@@ -30,25 +30,12 @@ pub(super) fn norm<E: Scalar>(a: MatRef<'_, E>, hint: Option<f64>, par: Par) -> 
         let hint = hint.map(|hint| hint / unit);
         return norm(scaled(a, 1.0 / unit).as_ref(), hint, par) * unit;
     }
-    let gram = Gram::new(a, par);
-    if gram.frobenius == 0.0 {
-        return 0.0;
-    }
-    let proven = hint.and_then(|hint| gram.below(hint * hint, par));
-    let proven = proven.or_else(|| {
-        let estimate = gram.largest(par);
-        let tried = MARGINS.iter().map(|margin| estimate * (1.0 + margin));
-        tried.into_iter().find_map(|s| gram.below(s, par))
-    });
-    match proven {
-        Some(square) => up(square.sqrt()).min(gram.frobenius),
-        None => gram.frobenius,
-    }
+    Gram::of(a, par).norm(hint, par)
 }
 
 /// An estimate of the largest singular value, from below.
 pub(super) fn estimate<E: Scalar>(a: MatRef<'_, E>, par: Par) -> f64 {
-    let gram = Gram::new(a, par);
+    let gram = Gram::of(a, par);
     if gram.frobenius == 0.0 {
         return 0.0;
     }
@@ -56,7 +43,7 @@ pub(super) fn estimate<E: Scalar>(a: MatRef<'_, E>, par: Par) -> f64 {
 }
 
 /// The product of a matrix with its adjoint, on the smaller side.
-struct Gram<E> {
+pub(super) struct Gram<E> {
     /// Both triangles.
     matrix: Mat<E>,
     /// No less than the norm of what rounding did to the matrix.
@@ -66,7 +53,22 @@ struct Gram<E> {
 }
 
 impl<E: Scalar> Gram<E> {
-    fn new(a: MatRef<'_, E>, par: Par) -> Self {
+    /// A Gram matrix that was computed otherwise, of which only the lower triangle counts, and no
+    /// less than the norm of its error.
+    pub(super) fn new(mut matrix: Mat<E>, error: f64) -> Self {
+        mirror(&mut matrix);
+        let n = matrix.nrows();
+        // The trace is the square of the factor's Frobenius norm.
+        let trace: f64 = (0..n).map(|i| matrix[(i, i)].re()).sum();
+        let trace = trace * (1.0 + gamma(n + 4)) + n as f64 * error;
+        Self {
+            matrix,
+            error,
+            frobenius: up(trace.max(0.0).sqrt()),
+        }
+    }
+
+    fn of(a: MatRef<'_, E>, par: Par) -> Self {
         let matrix = gram(a, par);
         let inner = a.nrows().max(a.ncols());
         let frobenius = frobenius_above(a);
@@ -75,6 +77,23 @@ impl<E: Scalar> Gram<E> {
             // || |A|' |A| || is at most the square of the Frobenius norm.
             error: up(product_error::<E>(inner) * frobenius * frobenius),
             frobenius,
+        }
+    }
+
+    /// No less than the norm of the factor; the hint is that of [`norm`].
+    pub(super) fn norm(&self, hint: Option<f64>, par: Par) -> f64 {
+        if self.frobenius == 0.0 {
+            return 0.0;
+        }
+        let proven = hint.and_then(|hint| self.below(hint * hint, par));
+        let proven = proven.or_else(|| {
+            let estimate = self.largest(par);
+            let tried = MARGINS.iter().map(|margin| estimate * (1.0 + margin));
+            tried.into_iter().find_map(|s| self.below(s, par))
+        });
+        match proven {
+            Some(square) => up(square.sqrt()).min(self.frobenius),
+            None => self.frobenius,
         }
     }
 

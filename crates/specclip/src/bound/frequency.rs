@@ -12,17 +12,21 @@
 //! of S > D frequencies has one within pi / S, so the norm at any frequency is at most the largest
 //! on the grid over cos(pi D / (2 S)), axis by axis. (Ehlich & Zeller, Math. Z. 86 (1964).)
 
-use faer::{MatRef, Par, c64};
+use faer::{Mat, MatRef, Par, c64};
 use rayon::prelude::*;
 
 use super::cover::Cover;
-use super::dense;
 use super::rounding::{ENTRY, U, frobenius_above, gamma, up};
+use super::{dense, gram};
 use crate::frequency::Frequencies;
 use crate::kernel::geometry::{AXES, Axis};
 
-/// One block in so many is looked at first.
+/// One block in so many is looked at first, and not many more than so many blocks.
 const FIRST_LOOK: usize = 13;
+const MOST_LOOKS: usize = 48;
+
+/// Frequencies that are looked at before what they show is taken into account.
+const TURN: usize = 32;
 
 /// Fewest frequencies along an axis that a coarse grid has for each degree.
 const COARSEST: usize = 6;
@@ -32,6 +36,8 @@ pub(super) struct Grid {
     pub(super) blocks: Frequencies,
     /// No less than the factor from the largest block on the grid to the norm.
     pub(super) factor: f64,
+    /// Floating-point operations for all blocks.
+    pub(super) cost: f64,
 }
 
 impl Grid {
@@ -41,11 +47,14 @@ impl Grid {
         let own = cover.bank.geometry.axes.each_ref().map(frequencies);
         let finest = own.into_iter().max().unwrap_or(1);
         let block = block_cost(&cover);
+        let cost = |sizes: &[usize; AXES]| {
+            let count: f64 = sizes.iter().map(|&s| s as f64).product();
+            (count / 2.0).ceil() * block
+        };
         let affordable = |limit: usize| {
             let axes = &cover.bank.geometry.axes;
             let sizes: [usize; AXES] = std::array::from_fn(|i| sampled(&axes[i], limit));
-            let count: f64 = sizes.iter().map(|&s| s as f64).product();
-            ((count / 2.0).ceil() * block <= budget).then_some(sizes)
+            (cost(&sizes) <= budget).then_some(sizes)
         };
         // The number of frequencies grows with the limit: bisection.
         let (mut low, mut high) = (1, finest + 1);
@@ -70,35 +79,84 @@ impl Grid {
         Some(Self {
             blocks: Frequencies::on_grid(bank),
             factor: up(cover.factor_squared.sqrt() / cosines),
+            cost: cost(&best),
         })
+    }
+
+    /// A lower bound, but for rounding, of what [`norm`](Self::norm) would give, from a few blocks.
+    pub(super) fn first_look(&self) -> f64 {
+        let half = self.blocks.half();
+        let step = FIRST_LOOK.max(half.len() / MOST_LOOKS);
+        let estimates = half.into_par_iter().step_by(step).map(|f| {
+            let blocks = self.blocks_at(f);
+            let estimate = |block: Mat<c64>| dense::estimate(block.as_ref(), Par::Seq);
+            blocks.map(estimate).fold(0.0, f64::max)
+        });
+        estimates.reduce(|| 0.0, f64::max) * self.factor
     }
 
     /// No less than the norm of the covered convolution: the blocks' by Cholesky factorisations.
     pub(super) fn norm(&self) -> f64 {
-        let groups = 0..self.blocks.geometry().groups;
-        let first = self.blocks.half().into_par_iter().step_by(FIRST_LOOK);
-        let estimates = first.map(|g| {
-            let estimate = |group| dense::estimate(self.blocks.block(g, group).as_ref(), Par::Seq);
-            groups.clone().map(estimate).fold(0.0, f64::max)
+        let look = self.first_look() / self.factor * (1.0 + 1e-9);
+        let largest = self.largest(look, |block, hint| {
+            dense::norm(block, (hint > 0.0).then_some(hint), Par::Seq)
         });
-        let hint = estimates.reduce(|| 0.0, f64::max) * (1.0 + 1e-9);
-        self.bound(|block| dense::norm(block, (hint > 0.0).then_some(hint), Par::Seq))
+        self.whole(largest.norm)
     }
 
-    /// No less than the norm of the covered convolution, from bounds of the blocks' norms.
-    pub(super) fn bound(&self, block_norm: impl Fn(MatRef<'_, c64>) -> f64 + Sync) -> f64 {
+    /// The block whose Gram bound is the largest, with that bound.
+    pub(super) fn largest_gram(&self, products: usize) -> Largest {
+        self.largest(0.0, |block, known| {
+            gram::norm_above(block, products, known, Par::Seq)
+        })
+    }
+
+    /// No less than the norm of the covered convolution, from the largest of the blocks' bounds.
+    pub(super) fn whole(&self, largest: f64) -> f64 {
+        up((largest + self.error()) * self.factor)
+    }
+
+    /// The largest bound of a block. `bound` is given a block and the largest bound so far, and
+    /// may give any bound of the block that is no larger than that.
+    fn largest(&self, known: f64, bound: impl Fn(MatRef<'_, c64>, f64) -> f64 + Sync) -> Largest {
+        let mut largest = Largest {
+            norm: 0.0,
+            frequency: 0,
+            group: 0,
+        };
+        // Far apart first, so that a large bound is known early; in turns of a fixed size, so that
+        // the result does not depend on the threads.
         let half = self.blocks.half();
-        let norms = half.into_par_iter().map(|g| {
-            let norms = (0..self.blocks.geometry().groups).map(|group| {
-                let block = self.blocks.block(g, group);
-                match block.nrows().min(block.ncols()) {
-                    1 => frobenius_above(block.as_ref()),
-                    _ => block_norm(block.as_ref()),
-                }
+        let order: Vec<usize> = (0..FIRST_LOOK)
+            .flat_map(|start| half.iter().skip(start).step_by(FIRST_LOOK).copied())
+            .collect();
+        for turn in order.chunks(TURN) {
+            let so_far = known.max(largest.norm);
+            let found = turn.par_iter().map(|&frequency| {
+                let norms =
+                    self.blocks_at(frequency)
+                        .map(|block| match block.nrows().min(block.ncols()) {
+                            1 => frobenius_above(block.as_ref()),
+                            _ => bound(block.as_ref(), so_far),
+                        });
+                let norms = norms.enumerate().map(|(group, norm)| Largest {
+                    norm,
+                    frequency,
+                    group,
+                });
+                norms.reduce(Largest::max)
             });
-            norms.fold(0.0, larger)
-        });
-        up((norms.reduce(|| 0.0, larger) + self.error()) * self.factor)
+            let found: Vec<Option<Largest>> = found.collect();
+            largest = found.into_iter().flatten().fold(largest, Largest::max);
+        }
+        largest
+    }
+
+    /// The blocks of all groups.
+    fn blocks_at(&self, frequency: usize) -> impl Iterator<Item = Mat<c64>> {
+        let waves = self.blocks.waves(frequency);
+        let groups = 0..self.blocks.geometry().groups;
+        groups.map(move |group| self.blocks.block_of(&waves, group))
     }
 
     /// No less than the norm of what rounding did to the blocks. An entry is a sum over taps of
@@ -120,9 +178,23 @@ impl Grid {
     }
 }
 
-/// The larger number; NaN where one is NaN, so that it is not lost.
-fn larger(a: f64, b: f64) -> f64 {
-    if a.is_nan() || a > b { a } else { b }
+/// The block with the largest bound.
+#[derive(Clone, Copy)]
+pub(super) struct Largest {
+    pub(super) norm: f64,
+    pub(super) frequency: usize,
+    pub(super) group: usize,
+}
+
+impl Largest {
+    /// The larger one; one that is NaN, so that it is not lost.
+    fn max(self, other: Self) -> Self {
+        if self.norm.is_nan() || self.norm >= other.norm {
+            self
+        } else {
+            other
+        }
+    }
 }
 
 /// Output frequencies of the cover's own grid.

@@ -2,13 +2,10 @@
 //! in training need them.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par, c64, get_global_parallelism};
-use rayon::prelude::*;
+use faer::{Accum, Mat, MatRef, Par, get_global_parallelism};
 
 use super::Argument;
-use super::choice::{BUDGET, entrywise, normalised, refuse};
-use super::cover::covers;
-use super::frequency::Grid;
+use super::choice::{entrywise, grids, normalised, refuse};
 use super::gram::{self, gram, scaled};
 use super::rounding::Scalar;
 use crate::Real;
@@ -16,6 +13,9 @@ use crate::error::Error;
 use crate::operator::{FilterBank, Part, Structure};
 use crate::svd::{self, singular_values};
 use crate::weight::Parametric;
+
+/// Floating-point operations for the frequency blocks, about: seconds.
+const BUDGET: f64 = 6e10;
 
 /// A value and its gradient with respect to each weight of an operator.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,26 +141,14 @@ fn direction<E: Scalar>(a: MatRef<'_, E>, products: usize, par: Par) -> Mat<E> {
 
 /// The bound of a convolution and its gradient with respect to the structure's weights.
 fn filters(bank: &FilterBank, products: usize) -> Result<(f64, Vec<f64>), Error> {
-    let covers = covers(bank);
-    let share = BUDGET / (covers.len() * (products + 1)) as f64;
-    let grids = covers.into_iter().filter_map(|c| Grid::new(c, share));
-    let norm = |a: MatRef<'_, c64>| gram::norm(a, products, Par::Seq);
-    let bounds = grids.map(|grid| (grid.bound(norm), grid));
+    let grids = grids(bank, BUDGET).into_iter();
+    let bounds = grids.map(|grid| (grid.largest_gram(products), grid));
+    let bounds = bounds.map(|(largest, grid)| (grid.whole(largest.norm), largest, grid));
     let best = bounds.min_by(|a, b| a.0.total_cmp(&b.0));
-    let (value, grid) = best.ok_or_else(|| misfit("there are too many channels"))?;
-    let blocks = &grid.blocks;
+    let (value, largest, grid) = best.ok_or_else(|| misfit("there are too many channels"))?;
+    let (blocks, f, group) = (&grid.blocks, largest.frequency, largest.group);
     let g = blocks.geometry();
-    let groups = g.groups;
-    let places = blocks
-        .half()
-        .into_par_iter()
-        .flat_map_iter(|f| (0..groups).map(move |group| (f, group)));
-    let sized = places.map(|(f, group)| (norm(blocks.block(f, group).as_ref()), f, group));
-    let largest = sized.max_by(|a, b| a.0.total_cmp(&b.0).then((b.1, b.2).cmp(&(a.1, a.2))));
     let mut gradient = vec![0.0; bank.weight.len()];
-    let Some((_, f, group)) = largest else {
-        return Ok((value, gradient));
-    };
     let direction = direction(blocks.block(f, group).as_ref(), products, Par::Seq);
     let (rows, channels, taps) = (g.out_per_group(), g.in_per_group(), g.taps());
     let aliases = blocks.aliases(f);

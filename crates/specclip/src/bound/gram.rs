@@ -15,25 +15,41 @@ use super::rounding::{Scalar, frobenius_above, product_error, up};
 
 /// No less than the largest singular value, from `products` Gram products.
 pub(super) fn norm<E: Scalar>(a: MatRef<'_, E>, products: usize, par: Par) -> f64 {
+    norm_above(a, products, 0.0, par)
+}
+
+/// As [`norm`] where that is above `known`; else any bound that is not above `known`, from fewer
+/// products: each product lowers the bound.
+pub(super) fn norm_above<E: Scalar>(
+    a: MatRef<'_, E>,
+    products: usize,
+    known: f64,
+    par: Par,
+) -> f64 {
     let size = frobenius_above(a);
-    if size == 0.0 || !size.is_finite() {
+    if size <= known || size == 0.0 || !size.is_finite() {
         return size;
     }
     let first = power_of_two(size);
     let mut matrix = scaled(a, 1.0 / first);
+    let mut size = frobenius_above(matrix.as_ref());
     let mut steps = Vec::with_capacity(products);
+    let mut bound = size * first;
     for _ in 0..products {
-        let size = frobenius_above(matrix.as_ref());
         let inner = matrix.nrows().max(matrix.ncols());
         let error = up(product_error::<E>(inner) * size * size);
         let product = gram(matrix.as_ref(), par);
         let unit = power_of_two(frobenius_above(product.as_ref()));
         matrix = scaled(product.as_ref(), 1.0 / unit);
         steps.push((unit, error));
+        size = frobenius_above(matrix.as_ref());
+        let back = |norm: f64, &(unit, error): &(f64, f64)| up((unit * norm + error).sqrt());
+        bound = steps.iter().rev().fold(size, back) * first;
+        if bound <= known {
+            break;
+        }
     }
-    let last = frobenius_above(matrix.as_ref());
-    let back = |norm: f64, &(unit, error): &(f64, f64)| up((unit * norm + error).sqrt());
-    steps.iter().rev().fold(last, back) * first
+    bound
 }
 
 /// The product of a matrix with its adjoint on the smaller side.

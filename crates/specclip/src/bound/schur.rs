@@ -25,7 +25,7 @@ pub(super) fn schur(structure: &Structure) -> Option<f64> {
             }
             (largest(&rows), largest(&columns), m.nrows() + m.ncols())
         }
-        Structure::Filters(bank) => filters(bank),
+        Structure::Filters(bank) => return Some(filters_schur(bank)),
         Structure::Channels(factors) => {
             let most = factors.iter().fold(0.0, |m: f64, f| m.max(f.abs()));
             (most, most, 0)
@@ -61,8 +61,8 @@ pub(super) fn axis_schur(axis: &AxisMatrix) -> f64 {
     up(rows.sqrt() * largest(&columns).sqrt() * (1.0 + gamma(terms) + ENTRY))
 }
 
-/// The largest row sum and column sum of a convolution, and the terms of a sum.
-fn filters(bank: &FilterBank) -> (f64, f64, usize) {
+/// Schur's test for a convolution, or its transpose.
+pub(super) fn filters_schur(bank: &FilterBank) -> f64 {
     let g = &bank.geometry;
     let (taps, ins, outs) = (g.taps(), g.in_per_group(), g.out_per_group());
     // Sums over the channels of the other side, for each channel and tap.
@@ -78,7 +78,8 @@ fn filters(bank: &FilterBank) -> (f64, f64, usize) {
     }
     let rows = over_patterns(&g.axes.each_ref().map(reads), &by_output, taps);
     let columns = over_patterns(&g.axes.each_ref().map(uses), &by_input, taps);
-    (rows, columns, ins.max(outs) * taps + 2 * taps)
+    let terms = ins.max(outs) * taps + 2 * taps;
+    up(rows.sqrt() * columns.sqrt() * (1.0 + gamma(terms) + ENTRY))
 }
 
 /// The largest sum over taps of `values` times the counts of one pattern along each axis.
