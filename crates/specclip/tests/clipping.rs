@@ -1,7 +1,6 @@
 //! Clipping: every result is measured by a dense decomposition in f64.
 
 mod common;
-#[allow(dead_code, unused_imports)] // other test files use the other kinds of layers
 mod configurations;
 
 use common::{distance, norm};
