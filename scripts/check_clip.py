@@ -6,8 +6,8 @@ For networks that PyTorch exported (crates/specclip-cli/tests/fixtures), for wei
 and for safetensors:
 
 - outputs: onnxruntime gives for every value inside the clipped network exactly what it
-  gives for the original in which onnx's own library has put the new numbers; of
-  small networks onnx's reference implementation agrees; the original's values are others.
+  gives for the original in which onnx's own library has put the new numbers; onnx's
+  reference implementation agrees where it is right; the original's values are others.
 - bytes: with the original's numbers put back, the clipped file is the original.
 - norms: every layer is cut out of the clipped file and run by onnxruntime on unit
   vectors. The largest singular value that numpy finds of that matrix is at most
@@ -37,7 +37,9 @@ TOLERANCE = 1e-3
 RANDOM = np.random.default_rng(20260101)
 # Between a layer's input and its convolution there may be padding that an exporter wrote as nodes.
 PADDING = {"Pad", "Slice", "Concat", "Identity", "Cast"}
-REFERENCE = {"half.onnx", "shared.onnx", "other.onnx"}
+# onnx's reference implementation is wrong here, of the original as well: before opset 14 it normalises batches by their
+# own mean, and of a grouped transposed convolution it takes one channel a group.
+NO_REFERENCE = {"planar_script13.onnx", "volume_dynamo20.onnx"}
 LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
@@ -151,8 +153,7 @@ def check_outputs(name, original, expected, clipped, shape):
             f"{name}: its values are not those of the original with the new weights")
     moved = max(map(difference, found, before))
     require(moved > 1e-3, f"{name}: its values are those of the original")
-    # It is slow, and differs from onnxruntime in some operators of the exported networks, whatever the weights.
-    if name in REFERENCE:
+    if name not in NO_REFERENCE:
         for mine, other in zip(found, ReferenceEvaluator(all_values(expected)[0]).run(None, inputs)):
             error = difference(mine, other)
             require(error < 1e-4, f"{name}: onnx's reference implementation differs by {error:.1e}")
