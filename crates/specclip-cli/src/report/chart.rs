@@ -3,7 +3,9 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::draw::{Canvas, Drawing, GRID, INK, PALE_INK, TEXT, TITLE, font, tick, turned};
+use super::draw::{
+    Canvas, Drawing, GRID, INK, PALE_INK, TEXT, TITLE, font, text_width, tick, turned,
+};
 use crate::error::Error;
 
 /// A picture.
@@ -189,7 +191,7 @@ fn legend(canvas: &Canvas<'_>, chart: &Chart) -> Drawing {
         ))?;
         mark(canvas, (x + 12, Y), line, false)?;
         canvas.draw_text(label, &font(TEXT, HPos::Left), (x + 32, Y))?;
-        x += 54 + i32::try_from(label.len())? * 7;
+        x += 56 + text_width(label);
     }
     if let Some(label) = chart.ring {
         canvas.draw(&Circle::new((x + 12, Y), 6, INK.stroke_width(1)))?;

@@ -35,6 +35,19 @@ pub fn turned(color: RGBColor, align: HPos) -> TextStyle<'static> {
     font.color(&color).pos(Pos::new(align, VPos::Center))
 }
 
+/// About how many pixels ordinary letters take: the fonts that viewers use for sans-serif differ, and this is the width
+/// in one of the wide ones.
+pub fn text_width(text: &str) -> i32 {
+    let width = |letter: char| match letter {
+        'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' => 4,
+        'f' | 't' | 'r' | ' ' | '(' | ')' | '-' => 5,
+        'm' | 'w' | 'M' | 'W' | '=' => 12,
+        _ if letter.is_ascii_uppercase() || letter.is_ascii_digit() => 9,
+        _ => 8,
+    };
+    text.chars().map(width).sum()
+}
+
 /// A value beside an axis.
 pub fn tick(value: f64) -> String {
     if value == 0.0 || (1e-3..1e6).contains(&value) {
