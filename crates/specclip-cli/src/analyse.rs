@@ -6,7 +6,7 @@ use specclip::{BoxedOperator, Columns, LinearOperator, Real};
 use specclip_onnx::Model;
 
 use crate::error::Error;
-use crate::memory;
+use crate::memory::{self, Demand};
 use crate::progress::Progress;
 use crate::record::{Outcome, Row};
 use crate::select::Unit;
@@ -26,15 +26,15 @@ pub fn start_threads(threads: Option<usize>) -> Result<(), Error> {
     })
 }
 
-/// Does `work` on the chosen layers in network order. `vectors` is how many vectors it asks of a solver, for the
-/// check that there is memory for them; none where the work holds no vectors or is checked by itself.
+/// Does `work` on the chosen layers in network order. `demand` is what it asks of a solver, for the check that
+/// there is memory for its vectors; none where the work holds no vectors or is checked by itself.
 ///
 /// A weight with a NaN ends the run, for the file is broken; whatever else a layer cannot give is the layer's own
 /// matter, and the others go on.
 pub fn layers<T: Real, V>(
     model: &Model,
     units: Vec<Unit>,
-    vectors: Option<usize>,
+    demand: Option<Demand>,
     work: impl Fn(&Unit, &Operator<T>) -> Result<V, specclip::Error>,
 ) -> Result<Vec<Row<V>>, Error> {
     let mut progress = Progress::new(units.len(), "layers");
@@ -42,7 +42,7 @@ pub fn layers<T: Real, V>(
     for unit in units {
         progress.begin(&unit.identity.name);
         let started = Instant::now();
-        let outcome = match lack_of_memory::<T>(&unit, vectors) {
+        let outcome = match lack_of_memory::<T>(&unit, demand) {
             Some(reason) => Outcome::Refused(reason),
             None => one(model, &unit, &work)?,
         };
@@ -72,13 +72,13 @@ fn one<T: Real, V>(
     })
 }
 
-/// Why there is no memory for so many vectors of the layer, if so.
-pub fn lack_of_memory<T: Real>(unit: &Unit, vectors: Option<usize>) -> Option<String> {
+/// Why there is no memory for the vectors of the layer, if so.
+pub fn lack_of_memory<T: Real>(unit: &Unit, demand: Option<Demand>) -> Option<String> {
     let layer = &unit.identity;
     memory::lack(
         &layer.input_shape,
         &layer.output_shape,
-        vectors?,
+        demand?,
         size_of::<T>(),
     )
 }

@@ -6,15 +6,33 @@ use std::fs;
 /// Vectors that an iterative solver holds on either side beyond two for each value asked for.
 const SPARE: u64 = 16;
 
-/// Why a layer with these shapes cannot be analysed in the memory that is free, if so.
-pub fn lack(input: &[usize], output: &[usize], top: usize, bytes: usize) -> Option<String> {
-    lack_of(needed(input, output, top, bytes), available()?)
+/// What a command asks of a solver.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand {
+    /// Leading singular values.
+    pub top: usize,
+    /// The options that make it need less, as a sentence names them.
+    pub options: &'static str,
 }
 
-fn lack_of(needed: u64, available: u64) -> Option<String> {
+impl Demand {
+    /// One value of each layer: only a smaller input needs less.
+    pub const ONE_VALUE: Self = Self {
+        top: 1,
+        options: "--input",
+    };
+}
+
+/// Why a layer with these shapes cannot be analysed in the memory that is free, if so.
+pub fn lack(input: &[usize], output: &[usize], demand: Demand, bytes: usize) -> Option<String> {
+    let needed = needed(input, output, demand.top, bytes);
+    lack_of(needed, available()?, demand.options)
+}
+
+fn lack_of(needed: u64, available: u64, options: &str) -> Option<String> {
     (needed > available).then(|| {
         format!(
-            "its vectors need at least {} and {} are free; give a smaller --input or --top",
+            "its vectors need at least {} and {} are free; give a smaller {options}",
             gigabytes(needed),
             gigabytes(available)
         )
@@ -73,10 +91,10 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_says_what_to_try() {
-        assert_eq!(lack_of(1000, 1000), None);
-        let reason = lack_of(3_000_000_000, 1_000_000_000).unwrap_or_default();
+        assert_eq!(lack_of(1000, 1000, "--input"), None);
+        let reason = lack_of(3_000_000_000, 1_000_000_000, "--input").unwrap_or_default();
         assert!(
-            reason.contains("3.0 GB") && reason.contains("--input"),
+            reason.contains("3.0 GB") && reason.ends_with("; give a smaller --input"),
             "{reason}"
         );
     }

@@ -12,6 +12,7 @@ use crate::analyse::{self, start_threads};
 use crate::cli::bound::BoundArgs;
 use crate::cli::shared::Precision;
 use crate::error::Error;
+use crate::memory::Demand;
 use crate::options::bound::Options;
 use crate::output::{complain, publish};
 use crate::progress::Progress;
@@ -20,9 +21,6 @@ use crate::record::{self, Settings};
 use crate::select;
 
 use super::Outcome;
-
-/// Vectors that a lower end and a Krylov bound take at one time.
-const VECTORS: usize = 1;
 
 /// Reads the model, bounds its layers and then the network, prints and writes what was asked for.
 pub fn run(args: &BoundArgs) -> Result<Outcome, Error> {
@@ -57,7 +55,8 @@ fn bounds<T: Real>(model: &Model, options: &Options) -> Result<Report, Error> {
         .iter()
         .map(|unit| (unit.layer, unit.composed))
         .collect();
-    let rows = analyse::layers::<T, _>(model, chosen.units, Some(VECTORS), |_, operator| {
+    let demand = Some(Demand::ONE_VALUE);
+    let rows = analyse::layers::<T, _>(model, chosen.units, demand, |_, operator| {
         interval(operator, &options.params)
     })?;
     let network = options.network.layers.is_empty().then(|| {

@@ -13,6 +13,7 @@ use crate::analyse::{self, Operator, start_threads};
 use crate::cli::compare::CompareArgs;
 use crate::cli::shared::Precision;
 use crate::error::Error;
+use crate::memory::Demand;
 use crate::options::compare::Options;
 use crate::output::{complain, publish};
 use crate::record::Settings;
@@ -57,7 +58,8 @@ fn compare<T: Real>(model: &Model, options: &Options) -> Result<Report, Error> {
     let started = Instant::now();
     // Rounding moves a computed norm by a few units; published values are computed in f64.
     let rounding = 32.0 * options.run.precision.epsilon();
-    let rows = analyse::layers::<T, _>(model, chosen.units, Some(1), |_, operator| {
+    let demand = Some(Demand::ONE_VALUE);
+    let rows = analyse::layers::<T, _>(model, chosen.units, demand, |_, operator| {
         let top = singular_values(operator, 1, &options.params)?;
         Ok(Comparison {
             sigma_1: top.sigma[0],

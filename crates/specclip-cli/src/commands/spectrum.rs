@@ -12,6 +12,7 @@ use crate::analyse::{self, Operator, start_threads};
 use crate::cli::shared::Precision;
 use crate::cli::spectrum::SpectrumArgs;
 use crate::error::Error;
+use crate::memory::Demand;
 use crate::options::spectrum::Options;
 use crate::output::{complain, publish};
 use crate::record::Settings;
@@ -44,8 +45,11 @@ fn spectra<T: Real>(model: &Model, options: &Options) -> Result<Report, Error> {
     let chosen = select::choose(model, &options.network)?;
     let started = Instant::now();
     // Whole spectra are small, or the library refuses them.
-    let vectors = (!options.full).then_some(options.top);
-    let rows = analyse::layers::<T, _>(model, chosen.units, vectors, |_, operator| {
+    let demand = (!options.full).then_some(Demand {
+        top: options.top,
+        options: "--input or --top",
+    });
+    let rows = analyse::layers::<T, _>(model, chosen.units, demand, |_, operator| {
         if options.full {
             whole(operator)
         } else {

@@ -8,6 +8,7 @@ use specclip_onnx::Model;
 use super::clipper::{Clipper, Stop};
 use crate::analyse::lack_of_memory;
 use crate::error::Error;
+use crate::memory::Demand;
 use crate::options::clip::Options;
 use crate::progress::Progress;
 use crate::record::clip::{Row, Values};
@@ -99,7 +100,7 @@ impl Job {
             Some(Outcome::Refused(_)) => return Ok(false),
             None => None,
         };
-        let done = match lack_of_memory::<T>(&self.unit, Some(1)) {
+        let done = match lack_of_memory::<T>(&self.unit, Some(Demand::ONE_VALUE)) {
             Some(reason) => Err(Stop::Refused(reason)),
             None => clipper.clip::<T>(&self.unit, known),
         };

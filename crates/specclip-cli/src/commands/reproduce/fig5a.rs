@@ -16,7 +16,7 @@ use crate::cli::reproduce::Fig5aArgs;
 use crate::cli::shared::Precision;
 use crate::commands::Outcome;
 use crate::error::Error;
-use crate::memory;
+use crate::memory::{self, Demand};
 use crate::progress::Progress;
 use crate::record::reproduce::{Cell, Fig5a};
 use crate::report::reproduce::fig5a as report;
@@ -63,8 +63,11 @@ fn check(args: &Fig5aArgs) -> Result<(), Error> {
     for &channels in &args.channels {
         let shape = [channels, args.size, args.size];
         // As many filters at once as there are threads, each with a few vectors.
-        let vectors = 8 * rayon::current_num_threads();
-        if let Some(lack) = memory::lack(&shape, &shape, vectors, size_of::<f64>()) {
+        let demand = Demand {
+            top: 8 * rayon::current_num_threads(),
+            options: "--channels or --size",
+        };
+        if let Some(lack) = memory::lack(&shape, &shape, demand, size_of::<f64>()) {
             return Err(Error::Usage(format!(
                 "--channels {channels} with --size {}: {lack}",
                 args.size
