@@ -11,7 +11,8 @@ const ABOUT: &str = "Prove an interval for the spectral norm of every linear lay
 The norm of each layer lies between the two ends: they are proven, with rounding accounted for. An upper end by krylov is \
 proven up to a failure probability, which is stated; all others are certain. The network's bound is an upper bound of its \
 Lipschitz constant in the 2-norm, for all inputs; it is shown step by step. A network with an operator that has no such \
-constant, or that is not understood, has no bound: the operator is named, and the layers' intervals stand all the same.
+constant, or that is not understood, has no bound: the operator is named, and the layers' intervals stand all the same. \
+Linear steps that follow each other are bounded as one where that is affordable, with or without --compose.
 
 With --precision f32 a layer's interval is that of the layer with its weights and factors rounded to f32; the network's \
 bound is always of the weights as they are.";

@@ -9,7 +9,7 @@ use super::shared::{FoldArgs, NetworkArgs, RecordArgs, RunArgs, parse_tolerance}
 const ABOUT: &str = "Write the model again with no layer's spectral norm above C
 
 Convolutions, transposed convolutions and dense layers are clipped; batch norms only where --layer names them, or with \
---compose as part of the convolution before them. A layer that already obeys is not touched. Only the weights change, \
+--compose as part of the convolution before them. A layer that already obeys is not touched, but for --raise. Only the weights change, \
 in their place and type; every other byte of the file stays. Weights stored in 16 bits obey as they are stored. A \
 weight that several layers use is one weight: it obeys wherever it is used.
 
@@ -57,7 +57,7 @@ pub struct ClipArgs {
     #[arg(long, value_name = "C", value_parser = parse_norm, allow_hyphen_values = true)]
     pub norm: f64,
 
-    /// File for the clipped model
+    /// File for the clipped model; needed unless --dry-run
     #[arg(short, long, value_name = "OUT", required_unless_present = "dry_run")]
     pub output: Option<PathBuf>,
 
@@ -69,7 +69,7 @@ pub struct ClipArgs {
     #[arg(long, value_name = "TOL", default_value = "1e-3", value_parser = parse_tolerance, allow_hyphen_values = true)]
     pub tol: f64,
 
-    /// A layer obeys when the proven upper end of its norm does
+    /// A layer obeys only when the proven upper end of its norm does
     #[arg(long)]
     pub proven: bool,
 

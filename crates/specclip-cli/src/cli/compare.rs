@@ -22,7 +22,7 @@ const COLUMNS: &str = "Columns:
   lipgrid         supremum over all frequencies, from a grid, at stride 1 (Araujo et al. 2021); claims to be a bound
   fantastic-four  root of the taps times the least norm of four reshaped kernels (Singla & Feizi 2021); claims to be a
                   bound
-  proven          the upper end of specclip bound
+  proven          the upper end of specclip bound, which may fail with probability 1e-9
 
   !               claims to be a bound and is below sigma_1
   -               does not exist for this layer
@@ -34,7 +34,7 @@ const EXAMPLES: &str = "Examples:
   specclip compare net.onnx --layer 'stem*' --compose
   specclip compare net.onnx --csv=methods.csv
 
-Exit codes: 0 done, whatever the methods say; 1 a sigma_1 missed the tolerance; 2 bad usage or bad input.";
+Exit codes: 0 done, whatever the methods say; 1 a sigma_1 missed the tolerance or a layer was refused; 2 bad usage or bad input.";
 
 /// The arguments of `specclip compare`.
 #[derive(Args, Debug)]

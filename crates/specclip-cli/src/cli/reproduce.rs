@@ -17,7 +17,7 @@ const EXAMPLES: &str = "Examples:
   specclip reproduce fig5b --out results
   specclip reproduce fig5b --top 1,5,10 --repetitions 1
 
-Exit codes: 0 done; 1 a value missed its tolerance; 2 bad usage or bad input.";
+Exit codes: 0 done; 1 a value of fig5a missed its tolerance; 2 bad usage or bad input.";
 
 /// The arguments of `specclip reproduce`.
 #[derive(Args, Debug)]

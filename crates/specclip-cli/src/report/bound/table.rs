@@ -23,7 +23,7 @@ pub fn render(report: &Report, columns: Option<usize>) -> String {
     lines.extend(hidden_note(&layout));
     lines.extend(skipped_lines(&layers.all_skipped(), columns));
     lines.push(String::new());
-    lines.push(totals(layers));
+    lines.push(totals(report));
     if let Some(network) = &report.network {
         lines.push(String::new());
         lines.extend(network_lines(network, columns));
@@ -122,7 +122,8 @@ impl std::fmt::Display for Short {
     }
 }
 
-fn totals(layers: &Layers) -> String {
+fn totals(report: &Report) -> String {
+    let layers = &report.layers;
     let mut parts = vec![counted(layers.rows.len(), "layer")];
     let noted = [
         (layers.refused(), "refused"),
@@ -153,7 +154,12 @@ fn totals(layers: &Layers) -> String {
             Short(p)
         ));
     }
-    parts.push(format!("{} seconds", seconds(layers.elapsed)));
+    let all = if report.network.is_some() {
+        " with the network"
+    } else {
+        ""
+    };
+    parts.push(format!("{} seconds{all}", seconds(layers.elapsed)));
     parts.join(", ")
 }
 
