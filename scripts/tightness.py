@@ -22,6 +22,10 @@ MODELS = {
 }
 
 
+def percent(gap):
+    return "< 0.001 %" if gap < 1e-5 else f"{100 * gap:.2g} %"
+
+
 def main():
     given = [pathlib.Path(path).resolve() for path in sys.argv[1:3]]
     defaults = [ROOT / "target/release/specclip", ROOT / "target/rapidocr/wheel/rapidocr_onnxruntime/models"]
@@ -40,7 +44,7 @@ def main():
         layers.sort(key=lambda layer: layer["gap"])
         median, worst = layers[len(layers) // 2]["gap"], layers[-1]
         wide = sum(layer["gap"] > 1e-3 for layer in layers)
-        print(f"| {name} | {size} | {len(layers)} | {wide} | {100 * median:.1g} % | {100 * worst['gap']:.2g} % "
+        print(f"| {name} | {size} | {len(layers)} | {wide} | {percent(median)} | {percent(worst['gap'])} "
               f"| {worst['name']} ({worst['upper_by']}) | {record['totals']['seconds']:.0f} |", flush=True)
 
 
