@@ -35,8 +35,12 @@ const CUT_ROUNDS: usize = 8;
 const CUT_GAIN: f64 = 0.01;
 
 /// Bytes of cuts, and their number.
-const CUT_MEMORY: usize = 1 << 30;
+const CUT_MEMORY: usize = 1 << 28;
 const MOST_CUTS: usize = 400;
+
+/// Bytes of gradients up to which the factors of all pairs are chosen anew at every look. With larger
+/// kernels the pairs hardly overlap, so it gains less than it costs.
+const POLISH_MEMORY: usize = 1 << 26;
 
 /// Steps of the ascent: at most, and between two looks at the norm.
 const STEPS: usize = 2000;
@@ -135,7 +139,8 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
         if above == 0 {
             return Ok(false);
         }
-        if ascent.rank() + above <= self.capacity() {
+        let bytes = self.layer.start.len() * size_of::<P::Scalar>();
+        if (ascent.rank() + above) * bytes <= POLISH_MEMORY {
             ascent.polish(&mut self.layer, &top, above, self.c)?;
             self.raise(ascent.value(), ascent.step());
         } else {

@@ -31,7 +31,7 @@ impl<'a, P: Parametric + ?Sized> Layer<'a, P> {
     pub(super) fn new(op: &'a mut P, seed: u64) -> Result<Self, Error> {
         let all = owned(op);
         let free = op.linear_weights();
-        let start = chosen(&all, &free).concat();
+        let start = chosen(all.clone(), &free);
         let mut layer = Self {
             op,
             all,
@@ -75,12 +75,16 @@ impl<'a, P: Parametric + ?Sized> Layer<'a, P> {
     }
 
     pub(super) fn set(&mut self, weights: &[P::Scalar]) -> Result<(), Error> {
-        let mut all = self.all.clone();
         let mut rest = weights;
-        for (weight, _) in all.iter_mut().zip(&self.free).filter(|(_, free)| **free) {
-            let (own, others) = rest.split_at(weight.len());
-            weight.copy_from_slice(own);
-            rest = others;
+        let mut all = Vec::with_capacity(self.all.len());
+        for (weight, &free) in self.all.iter().zip(&self.free) {
+            if free {
+                let (own, others) = rest.split_at(weight.len());
+                all.push(own.to_vec());
+                rest = others;
+            } else {
+                all.push(weight.clone());
+            }
         }
         self.op.set_weights(&all)
     }
@@ -94,7 +98,7 @@ impl<'a, P: Parametric + ?Sized> Layer<'a, P> {
     ) -> Result<Vec<P::Scalar>, Error> {
         self.matvecs += lambda.len();
         let gradients = self.op.weight_gradient(lambda, u, v)?;
-        Ok(chosen(&gradients, &self.free).concat())
+        Ok(chosen(gradients, &self.free))
     }
 
     pub(super) fn apply(&mut self, x: &Columns<P::Scalar>) -> Result<Columns<P::Scalar>, Error> {
@@ -165,12 +169,15 @@ impl<'a, P: Parametric + ?Sized> Layer<'a, P> {
     }
 }
 
-fn chosen<T: Clone>(weights: &[Vec<T>], free: &[bool]) -> Vec<Vec<T>> {
-    let pairs = weights.iter().zip(free);
-    pairs
-        .filter(|(_, free)| **free)
-        .map(|(w, _)| w.clone())
-        .collect()
+/// The weights that move, one after the other; a single one is not copied.
+fn chosen<T: Clone>(weights: Vec<Vec<T>>, free: &[bool]) -> Vec<T> {
+    let pairs = weights.into_iter().zip(free);
+    let mut moving = pairs.filter(|(_, free)| **free).map(|(w, _)| w);
+    let mut first = moving.next().unwrap_or_default();
+    for weight in moving {
+        first.extend(weight);
+    }
+    first
 }
 
 /// <a, b>, in f64.
