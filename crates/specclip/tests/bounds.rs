@@ -230,6 +230,33 @@ fn bounds_have_no_scale() {
     assert_eq!((zero.lower, zero.upper, zero.gap()), (0.0, 0.0, 0.0));
 }
 
+/// In `f32` the actions of denormal weights vanish, and those of the largest ones overflow: an
+/// interval holds all the same, and what needs the actions says so.
+#[test]
+fn extreme_weights_are_bracketed_or_refused() {
+    let params = ConvParams::new(1).padding(3, PaddingMode::Reflect);
+    for (scale, works) in [(1e-41, false), (1e-30, true), (1e30, true)] {
+        let weight: Vec<f32> = values(12, 9).iter().map(|w| (w * scale) as f32).collect();
+        let exact = weight.iter().map(|&w| f64::from(w)).collect();
+        let op = Conv::<f32>::new(weight, &[2, 2, 3], &[2, 7], &params).unwrap();
+        let exact: BoxedOperator<f64> =
+            Box::new(Conv::new(exact, &[2, 2, 3], &[2, 7], &params).unwrap());
+        let truth = true_norm(&exact);
+        let found = interval(&op, &Params::default()).unwrap();
+        assert!(
+            found.lower <= truth && found.upper >= truth,
+            "{found:?} {truth}"
+        );
+        match upper(&op, Argument::Krylov, &Params::default()) {
+            Ok(bound) => assert!(
+                works && bound.value >= truth,
+                "{scale:e}: {bound:?} {truth}"
+            ),
+            Err(error) => assert!(!works && error.to_string().contains("vanish"), "{error}"),
+        }
+    }
+}
+
 /// Matrices and convolutions of equal weights have norms that are known exactly, and that sums and
 /// products of floating-point numbers miss, as often from below as from above.
 #[test]
@@ -237,8 +264,6 @@ fn rounding_is_covered() {
     let params = ConvParams::new(1);
     for n in 1..=40_usize {
         let a = values(1, n as u64)[0].abs();
-        // The sign of a fused product and sum is exact.
-        let beyond = |bound: f64, factor: usize| (factor as f64).mul_add(a, -bound);
         let kernel = n.div_ceil(3);
         let padding = (kernel - 1) / 2;
         let circular = ConvParams {
@@ -257,27 +282,39 @@ fn rounding_is_covered() {
             (1, Box::new(Diagonal::new(vec![a; n], &[n]).unwrap())),
         ];
         for (factor, op) in layers {
-            for argument in ARGUMENTS {
-                if let Ok(bound) = upper(&op, argument, &Params::default()) {
-                    let beyond = beyond(bound.value, factor);
-                    assert!(
-                        beyond <= 0.0,
-                        "{argument} is {beyond:e} below {factor} * {a}"
-                    );
-                }
-            }
-            let found = interval(&op, &Params::default()).unwrap();
-            assert!(
-                beyond(found.lower, factor) >= 0.0,
-                "{found:?}, {factor} * {a}"
-            );
-            assert!(
-                beyond(found.upper, factor) <= 0.0,
-                "{found:?}, {factor} * {a}"
-            );
-            assert!(found.gap() < 1e-6, "{found:?}");
+            brackets_exactly(&op, factor, a);
         }
     }
+    // Long sums, whose errors are larger than those of single operations; roots of squares.
+    for seed in 0..8 {
+        let a = values(1, seed)[0].abs();
+        for root in [181, 255] {
+            let n = root * root;
+            let dense = Dense::new(vec![a; n], 1, n).unwrap();
+            brackets_exactly(&(Box::new(dense) as BoxedOperator<f64>), root, a);
+            let conv = Conv::new(vec![a; n], &[1, n, 1], &[n, 1], &params).unwrap();
+            brackets_exactly(&(Box::new(conv) as BoxedOperator<f64>), root, a);
+        }
+    }
+}
+
+/// Every bound of an operator with the norm `factor * a`.
+fn brackets_exactly(op: &BoxedOperator<f64>, factor: usize, a: f64) {
+    // The sign of a fused product and sum is exact.
+    let beyond = |bound: f64| (factor as f64).mul_add(a, -bound);
+    for argument in ARGUMENTS {
+        if let Ok(bound) = upper(op, argument, &Params::default()) {
+            let beyond = beyond(bound.value);
+            assert!(
+                beyond <= 0.0,
+                "{argument} is {beyond:e} below {factor} * {a}"
+            );
+        }
+    }
+    let found = interval(op, &Params::default()).unwrap();
+    assert!(beyond(found.lower) >= 0.0, "{found:?}, {factor} * {a}");
+    assert!(beyond(found.upper) <= 0.0, "{found:?}, {factor} * {a}");
+    assert!(found.gap() < 1e-6, "{found:?}");
 }
 
 /// The frequency with the largest block may be any, also one that is looked at late: all weights
@@ -308,6 +345,25 @@ fn no_frequency_is_overlooked() {
         }
         let gram = gram_gradient(&op, GRAM_PRODUCTS).unwrap();
         assert!(gram.value >= truth * (1.0 - SVD_ERROR), "{peak}");
+    }
+}
+
+/// A peak half-way between two of LipGrid's 256 samples.
+#[test]
+fn lipgrid_bounds_what_lies_between_its_samples() {
+    for peak in [101, 128, 155] {
+        let turns = |t: usize| (peak * t) as f64 / 512.0;
+        let weight = (0..32).map(|t| (std::f64::consts::TAU * turns(t)).cos());
+        let params = ConvParams {
+            padding: vec![(15, 16)],
+            mode: PaddingMode::Circular,
+            ..ConvParams::new(1)
+        };
+        let op = Conv::<f64>::new(weight.collect(), &[1, 1, 32], &[1, 512], &params).unwrap();
+        let truth = full_spectrum(&op).unwrap().sigma[0];
+        let bound = upper(&op, Argument::LipGrid, &Params::default()).unwrap();
+        let ratio = bound.value / truth;
+        assert!((1.0 - SVD_ERROR..1.03).contains(&ratio), "{peak}: {ratio}");
     }
 }
 

@@ -105,11 +105,11 @@ fn tightest<Op: LinearOperator + ?Sized>(
     params: &Params,
 ) -> Result<Bound, Error> {
     let budget = allowance(part);
-    let nearly = krylov_size(op, part, NEARLY, params, budget);
-    let mut best = if nearly.is_some() && is_far(part, lower * (1.0 + NEARLY), budget) {
-        sizes(part, budget)
-    } else {
-        deterministic(part, budget)
+    let is_random = krylov_size(op, part, NEARLY, params, budget).is_some();
+    let far = frequency_ahead(part, lower, budget).filter(|&gap| is_random && gap > NEARLY);
+    let mut best = match far {
+        Some(_) => sizes(part, budget),
+        None => deterministic(part, budget),
     };
     let is_open = |best: &Option<Bound>, gap: f64| {
         best.is_none_or(|(upper, _)| upper.is_nan() || upper > lower * (1.0 + gap))
@@ -118,16 +118,18 @@ fn tightest<Op: LinearOperator + ?Sized>(
         best = least(best, (cholesky(op, part)?, Argument::Cholesky));
     }
     if is_open(&best, NEARLY) && params.failure_probability > 0.0 {
-        let wanted = best.map_or(1.0, |(upper, _)| upper / lower - 1.0);
+        let gap = best.map_or(1.0, |(upper, _)| upper / lower - 1.0);
+        let wanted = far.map_or(gap, |far| far.min(gap));
         if let Some(size) = krylov_size(op, part, wanted, params, budget) {
-            let value = size.bound(op, params.failure_probability, params.seed)?;
-            // What holds always is worth a little more than what may fail.
-            best = least(best, (value * (1.0 + CLOSE), Argument::Krylov)).map(
-                |(upper, by)| match by {
-                    Argument::Krylov => (value, by),
-                    _ => (upper, by),
-                },
-            );
+            match (
+                size.bound(op, params.failure_probability, params.seed),
+                best,
+            ) {
+                (Err(Error::NotApplicable { .. }), Some(_)) => {}
+                // What holds always is worth a little more than what may fail.
+                (Ok(value), Some((upper, _))) if upper <= value * (1.0 + CLOSE) => {}
+                (value, _) => best = Some((value?, Argument::Krylov)),
+            }
         }
     }
     best.ok_or_else(|| Error::NotApplicable {
@@ -138,15 +140,20 @@ fn tightest<Op: LinearOperator + ?Sized>(
     })
 }
 
-/// Whether the frequency argument would take a good part of the budget for a bound above `limit`.
-fn is_far(part: &Part, limit: f64, budget: f64) -> bool {
+/// The least gap that the frequency argument would leave, from a few blocks, where all of them
+/// would take a good part of the budget.
+fn frequency_ahead(part: &Part, lower: f64, budget: f64) -> Option<f64> {
     let (part, unit) = normalised(part);
     let Structure::Filters(bank) = &part.structure else {
-        return false;
+        return None;
     };
     let grids = grids(bank, budget);
     let cost: f64 = grids.iter().map(|grid| grid.cost).sum();
-    cost > budget / 8.0 && (grids.iter()).all(|grid| grid.first_look() * unit.0 * unit.1 > limit)
+    if cost < budget / 16.0 {
+        return None;
+    }
+    let looks = grids.iter().map(|grid| grid.first_look() * unit.0 * unit.1);
+    looks.min_by(f64::total_cmp).map(|look| look / lower - 1.0)
 }
 
 /// The tightest deterministic argument from the structure alone.

@@ -11,7 +11,7 @@ const MOST_ELEMENTS: usize = 1 << 26;
 
 /// Floating-point operations that any layer's bound may take, and that the bound of one that
 /// nothing is known about may take (about a second).
-const LEAST: f64 = 3e9;
+const LEAST: f64 = 4.8e9;
 const UNKNOWN: f64 = 6e10;
 
 /// Actions that a bound may take as long as.

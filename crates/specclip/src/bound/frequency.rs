@@ -21,8 +21,9 @@ use super::{dense, gram};
 use crate::frequency::Frequencies;
 use crate::kernel::geometry::{AXES, Axis};
 
-/// One block in so many is looked at first, and not many more than so many blocks.
+/// One block in so many is looked at first, and about so many blocks at least and at most.
 const FIRST_LOOK: usize = 13;
+const LEAST_LOOKS: usize = 4;
 const MOST_LOOKS: usize = 48;
 
 /// Frequencies that are looked at before what they show is taken into account.
@@ -86,7 +87,9 @@ impl Grid {
     /// A lower bound, but for rounding, of what [`norm`](Self::norm) would give, from a few blocks.
     pub(super) fn first_look(&self) -> f64 {
         let half = self.blocks.half();
-        let step = FIRST_LOOK.max(half.len() / MOST_LOOKS);
+        let step = FIRST_LOOK
+            .max(half.len() / MOST_LOOKS)
+            .min(half.len().div_ceil(LEAST_LOOKS));
         let estimates = half.into_par_iter().step_by(step).map(|f| {
             let blocks = self.blocks_at(f);
             let estimate = |block: Mat<c64>| dense::estimate(block.as_ref(), Par::Seq);

@@ -131,6 +131,15 @@ impl Krylov {
         }
         let part = projected.get(..size, ..size);
         let symmetric = Mat::from_fn(size, size, |i, j| part[(i.max(j), i.min(j))]);
+        if !(symmetric.is_all_finite() && asymmetry.is_finite()) {
+            return Err(Error::NotApplicable {
+                method: "krylov",
+                reason:
+                    "the operator's weights are so large or so small that its actions overflow \
+                         or vanish; use f64, or weights nearer to 1"
+                        .to_owned(),
+            });
+        }
         let values = symmetric.self_adjoint_eigenvalues(Side::Lower);
         let values = values.map_err(|_| Error::Decomposition {
             operation: "Ritz values",
