@@ -20,7 +20,7 @@ use crate::svd::{self, singular_values};
 const NAMED_BUDGET: f64 = 6e12;
 
 /// The relative gap up to which no dearer argument is tried, and up to which no random one is.
-const CLOSE: f64 = 1e-3;
+pub(super) const CLOSE: f64 = 1e-3;
 const NEARLY: f64 = 2e-2;
 
 /// The larger size of an axis's matrix whose norm is looked at closely.

@@ -27,6 +27,8 @@
 
 mod compose;
 mod factor;
+mod region;
+mod regions;
 mod tape;
 
 use super::{Argument, Interval, Params};

@@ -8,6 +8,7 @@
 use super::factor::Factor;
 use super::tape::Tape;
 use super::{Layers, NAME, Reason};
+use crate::bound::choice::CLOSE;
 use crate::bound::{Interval, Params, interval};
 use crate::error::Error;
 use crate::graph::{Graph, Linear, Node, Op, Scale, Value};
@@ -81,12 +82,12 @@ fn links(node: &Node) -> Option<Link<'_>> {
 }
 
 /// The longest run of nodes that ends at a value.
-struct Walk {
+pub(super) struct Walk {
     nodes: Vec<Value>,
-    from: Value,
+    pub from: Value,
 }
 
-fn walk(graph: &Graph, end: Value) -> Walk {
+pub(super) fn walk(graph: &Graph, end: Value) -> Walk {
     let mut nodes = Vec::new();
     // Elements of one application at `value`, once they are known.
     let mut size: Option<usize> = None;
@@ -173,7 +174,7 @@ impl Chain {
             known = None;
             if group.parts > 1 {
                 known = applicable(interval(&group.operator, params))?;
-                offer(tape, known, from, &group.nodes);
+                offer(tape, known, from, &group.nodes, group.nodes.clone());
             }
             from = group.nodes.last().copied().unwrap_or(from);
         }
@@ -186,7 +187,7 @@ impl Chain {
         };
         let whole = operators.try_fold(first, |inner, outer| compose(outer, inner))?;
         let known = applicable(interval(&whole, params))?;
-        offer(tape, known, self.from, &self.nodes);
+        offer(tape, known, self.from, &self.nodes, self.nodes.clone());
         Ok(known)
     }
 
@@ -293,7 +294,7 @@ fn compose(
 }
 
 /// The operator of a layer, if it has the sizes that the graph says.
-fn checked(
+pub(super) fn checked(
     operator: BoxedOperator<f64>,
     linear: &Linear,
     node: &Node,
@@ -321,7 +322,7 @@ fn diagonal(scale: &Scale, shape: &[usize]) -> Result<BoxedOperator<f64>, Error>
 }
 
 /// The interval, none where no argument applies: the layers' own bounds remain.
-fn applicable(found: Result<Interval, Error>) -> Result<Option<Interval>, Error> {
+pub(super) fn applicable(found: Result<Interval, Error>) -> Result<Option<Interval>, Error> {
     match found {
         Ok(interval) => Ok(Some(interval)),
         Err(Error::NotApplicable { .. }) => Ok(None),
@@ -330,8 +331,14 @@ fn applicable(found: Result<Interval, Error>) -> Result<Option<Interval>, Error>
 }
 
 /// Takes a bound of the composition of `nodes` for the value of the last, if it is smaller than what
-/// the tape has.
-fn offer(tape: &mut Tape<'_>, known: Option<Interval>, from: Value, nodes: &[Value]) {
+/// the tape has; `shown` are those that are named.
+pub(super) fn offer(
+    tape: &mut Tape<'_>,
+    known: Option<Interval>,
+    from: Value,
+    nodes: &[Value],
+    shown: Vec<Value>,
+) {
     let (Some(interval), Some(&last)) = (known, nodes.last()) else {
         return;
     };
@@ -341,13 +348,19 @@ fn offer(tape: &mut Tape<'_>, known: Option<Interval>, from: Value, nodes: &[Val
         failure: interval.failure_probability,
     };
     let constants = tape.constants(None);
-    let smaller = factor.upper * constants[from] < constants[last];
     let entries = nodes.iter().filter_map(|&v| tape.entries[v].as_ref());
     let others: f64 = entries.map(|e| e.failure()).sum();
+    // What holds always is worth a little more than what may fail.
+    let worth = if factor.failure > others {
+        1.0 + CLOSE
+    } else {
+        1.0
+    };
+    let smaller = factor.upper * constants[from] * worth < constants[last];
     if let Some(entry) = &mut tape.entries[last] {
         // The smaller of two random bounds is wrong if one of them is.
         if smaller {
-            entry.replace(factor, from, nodes.to_vec());
+            entry.replace(factor, from, shown);
             entry.other_failure = if factor.failure > 0.0 { others } else { 0.0 };
         } else if others > 0.0 {
             entry.other_failure += factor.failure;

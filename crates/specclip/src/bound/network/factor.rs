@@ -102,7 +102,7 @@ pub(super) fn rule<L: Layers + ?Sized>(
 }
 
 /// How often the most used of `n` entries occurs.
-fn most_copies(indices: &[usize], n: usize) -> usize {
+pub(super) fn most_copies(indices: &[usize], n: usize) -> usize {
     let mut counts = vec![0; n];
     for &i in indices {
         counts[i] += 1;

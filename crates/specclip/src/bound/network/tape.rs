@@ -1,7 +1,7 @@
 //! The constants of all values, as formulas that can be evaluated again.
 
 use super::factor::{Factor, Rule, rule};
-use super::{Ends, Layers, NAME, NetworkBound, Outcome, Reason, Step, Stop, compose};
+use super::{Ends, Layers, NAME, NetworkBound, Outcome, Reason, Step, Stop, compose, regions};
 use crate::bound::Params;
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, Value};
@@ -59,7 +59,9 @@ impl<'g> Tape<'g> {
                 }),
             }
         }
-        tape.lower = compose::improve(&mut tape, layers, params)?;
+        let chain = compose::improve(&mut tape, layers, params)?;
+        let region = regions::improve(&mut tape, layers, params)?;
+        tape.lower = chain.or(region);
         Ok(tape)
     }
 
