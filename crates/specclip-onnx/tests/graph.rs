@@ -8,7 +8,7 @@ use common::{Attribute as A, Builder, f32_tensor, load as load_model};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use specclip::bound::network::{NetworkBound, Outcome, bound};
 use specclip::bound::{Params, interval};
-use specclip_onnx::{Error, Model, Options, load};
+use specclip_onnx::{Error, Model, Options, load, load_bytes};
 
 /// What the library or this crate says.
 #[derive(Debug, thiserror::Error)]
@@ -201,4 +201,115 @@ fn a_layer_description_has_no_graph() {
     .unwrap();
     let model = load(&path, &Options::default()).unwrap();
     assert!(matches!(model.graph(), Err(Error::NoGraph)));
+}
+
+/// Adds x - `name` to a model: zero where `name` is x again.
+fn minus(builder: Builder, name: &str) -> f64 {
+    upper(&load_model(&builder.node("Sub", &["x", name], &["y"], &[])))
+}
+
+/// Blocks moved to channels and back, and parts joined again, are what was there before; in another
+/// order they are not.
+#[test]
+fn elements_come_back_to_their_places() {
+    let image = [1, 2, 4, 4];
+    let block = || A::Int("blocksize", 2);
+    let deep = Builder::new(&image).node("SpaceToDepth", &["x"], &["s"], &[block()]);
+    let columns = A::Text("mode", "CRD");
+    let back = |mode: &[A]| {
+        let attributes = [&[block()], mode].concat();
+        deep.clone()
+            .node("DepthToSpace", &["s"], &["b"], &attributes)
+    };
+    assert!(minus(back(&[]), "b") < 1e-9);
+    assert!(minus(back(&[A::Text("mode", "DCR")]), "b") < 1e-9);
+    assert!(minus(back(&[columns]), "b") > 1.0);
+
+    let halves = Builder::new(&image).node(
+        "Split",
+        &["x"],
+        &["p", "q"],
+        &[A::Int("axis", 2), A::Int("num_outputs", 2)],
+    );
+    let joined = |parts: [&str; 2]| {
+        let axis = [A::Int("axis", 2)];
+        halves.clone().node("Concat", &parts, &["b"], &axis)
+    };
+    assert!(minus(joined(["p", "q"]), "b") < 1e-9);
+    close(minus(joined(["q", "p"]), "b"), 2.0);
+
+    let cut = |builder: Builder, from: &str, to: &str, [start, end, step]: [i64; 3]| {
+        let [a, b, c, d] = ["start", "end", "axis", "step"].map(|n| format!("{n} of {to}"));
+        let numbers = builder
+            .ints(&a, &[start])
+            .ints(&b, &[end])
+            .ints(&c, &[3])
+            .ints(&d, &[step]);
+        numbers.node("Slice", &[from, &a, &b, &c, &d], &[to], &[])
+    };
+    let reversed = cut(Builder::new(&image), "x", "r", [-1, i64::MIN, -1]);
+    close(minus(reversed.clone(), "r"), 2.0);
+    assert!(minus(cut(reversed, "r", "b", [-1, i64::MIN, -1]), "b") < 1e-9);
+    let odd = cut(Builder::new(&image), "x", "o", [1, 4, 2]);
+    let even = cut(odd, "x", "e", [0, 4, 2]);
+    let axis = [A::Int("axis", 3)];
+    let both = even.node("Concat", &["o", "e", "o"], &["y"], &axis);
+    close(upper(&load_model(&both)), 2_f64.sqrt());
+}
+
+/// A transposed weight in an Einsum has the weight's norm.
+#[test]
+fn an_einsum_is_a_layer() {
+    let weight = [1.0, 2.0, 0.0, -1.0, 0.5, 3.0];
+    let net = Builder::new(&[1, 3])
+        .tensor(f32_tensor("w", &[2, 3], &weight))
+        .node(
+            "Einsum",
+            &["x", "w"],
+            &["h"],
+            &[A::Text("equation", "bi,oi->bo")],
+        )
+        .node("Relu", &["h"], &["y"], &[]);
+    let model = load_model(&net);
+    // The root of the larger eigenvalue of w w' = (5, 0; 0, 10.25).
+    close(upper(&model), 10.25_f64.sqrt());
+}
+
+/// Models that no exporter writes: shapes of 2^60 elements, nodes in a circle, values that read
+/// themselves, sums that double 1100 times.
+#[test]
+fn hostile_models_stop_or_are_refused() {
+    let huge = Builder::new(&[1, 1])
+        .ints("shape", &[1 << 30, 1 << 30])
+        .node("Expand", &["x", "shape"], &["y"], &[]);
+    if let Ok(model) = load_bytes(&huge.bytes(), &Options::default()) {
+        let found = model.graph().map(|graph| {
+            let mut operator = |i: usize| Ok::<_, Problem>(model.operator::<f64>(i)?);
+            bound(&graph, &mut operator, &Params::default())
+                .unwrap()
+                .outcome
+        });
+        assert!(!matches!(found, Ok(Outcome::Bounded(_))), "{found:?}");
+    }
+    let circle = Builder::new(&[1, 4])
+        .node("Add", &["x", "b"], &["a"], &[])
+        .node("Add", &["a", "x"], &["b"], &[])
+        .node("Relu", &["b"], &["y"], &[]);
+    let own = Builder::new(&[1, 4]).node("Add", &["x", "y"], &["y"], &[]);
+    for builder in [circle, own] {
+        if let Ok(model) = load_bytes(&builder.bytes(), &Options::default()) {
+            let graph = model.graph();
+            assert!(graph.is_err(), "{graph:?}");
+        }
+    }
+    let names: Vec<String> = (0..1100).map(|i| format!("v{i}")).collect();
+    let mut doubling = Builder::new(&[1, 4]).node("Relu", &["x"], &["v0"], &[]);
+    for pair in names.windows(2) {
+        doubling = doubling.node("Add", &[&pair[0], &pair[0]], &[&pair[1]], &[]);
+    }
+    let model = load_model(&doubling.node("Relu", &["v1099"], &["y"], &[]));
+    let graph = model.graph().unwrap();
+    let mut operator = |i: usize| Ok::<_, Problem>(model.operator::<f64>(i)?);
+    let error = bound(&graph, &mut operator, &Params::default()).unwrap_err();
+    assert!(error.to_string().contains("is inf"), "{error}");
 }

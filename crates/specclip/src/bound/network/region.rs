@@ -12,13 +12,13 @@
 //! Schur's test bounds both norms of T. The errors of the terms add up.
 
 use super::Layers;
-use crate::block::{Block, Columns};
+use crate::block::Columns;
 use crate::bound::cost::action_cost;
 use crate::bound::rounding::{gamma, up};
 use crate::bound::schur::schur;
 use crate::bound::{Interval, Params};
 use crate::error::Error;
-use crate::graph::{Graph, Linear, Node, Op, Scale, Value};
+use crate::graph::{Graph, Node, Op, Scale, Value};
 use crate::operator::{BoxedOperator, LinearOperator, Part, Structure, check_action};
 
 /// A linear part of a graph; place 0 is the value that goes in, and place i + 1 that of step i.
@@ -217,13 +217,13 @@ fn terms<L: Layers + ?Sized>(
                 Op::Permute(axes) => permuted(axes, from, node),
                 Op::SumAxes { axes, factor } => summed(axes, *factor, from),
                 Op::Index { axis, indices } => {
-                    let (_, from) = along(&from.shape, *axis, indices.iter().copied());
+                    let from = along(&from.shape, *axis, indices.iter().copied());
                     let to = (0..from.len()).collect();
                     Matrix::moved(from, to)
                 }
                 Op::Concat { axis } => {
                     let range = start..start + from.shape[*axis];
-                    let (_, to) = along(&node.shape, *axis, range);
+                    let to = along(&node.shape, *axis, range);
                     Matrix::moved((0..to.len()).collect(), to)
                 }
                 _ => Matrix::scalar(1.0),
@@ -237,20 +237,15 @@ fn terms<L: Layers + ?Sized>(
     Ok(terms)
 }
 
-/// Where the entries `indices` of an axis lie among all elements, and how many there are.
-fn along(
-    shape: &[usize],
-    axis: usize,
-    indices: impl Iterator<Item = usize> + Clone,
-) -> (usize, Vec<usize>) {
+/// Where the entries `indices` of an axis lie among all elements.
+fn along(shape: &[usize], axis: usize, indices: impl Iterator<Item = usize> + Clone) -> Vec<usize> {
     let outer: usize = shape[..axis].iter().product();
     let inner: usize = shape[axis + 1..].iter().product();
     let n = shape[axis];
     let entry = |o: usize, i: usize| (0..inner).map(move |k| (o * n + i) * inner + k);
-    let places: Vec<usize> = (0..outer)
+    (0..outer)
         .flat_map(|o| indices.clone().flat_map(move |i| entry(o, i)))
-        .collect();
-    (places.len(), places)
+        .collect()
 }
 
 /// For each element of a value of `shape` in order, the sum of its indices times `strides`.

@@ -27,21 +27,22 @@ const SIZES: std::ops::Range<f64> = 1e-100..1e100;
 
 /// Replaces the rules of sums, concatenations and what follows them by bounds of their operators, where
 /// those are smaller and affordable; returns a lower end of the network's constant, where the whole
-/// network is one such operator.
+/// network is one such operator, or `lower` where that is known.
 pub(super) fn improve<L: Layers + ?Sized>(
     tape: &mut Tape<'_>,
     layers: &mut L,
     params: &Params,
+    mut lower: Option<f64>,
 ) -> Result<Option<f64>, L::Error> {
     let graph = tape.graph;
     let sources = sources(tape);
-    let mut lower = None;
     for (end, from) in ends(tape, &sources) {
-        let whole = is_network(graph, end, from);
+        let whole = lower.is_none() && is_network(graph, end, from);
         let nodes = between(graph, end, from, &sources);
         let acting: Vec<Value> = nodes.iter().copied().filter(|&v| acts(graph, v)).collect();
         let chain = walk(graph, end).from == from;
-        if chain || (acting.len() < 2 && !whole) || elements(graph, &nodes) > MOST_ELEMENTS {
+        let settled = !whole && (chain || acting.len() < 2);
+        if settled || elements(graph, &nodes) > MOST_ELEMENTS {
             continue;
         }
         let constants = tape.constants(None);

@@ -60,8 +60,7 @@ impl<'g> Tape<'g> {
             }
         }
         let chain = compose::improve(&mut tape, layers, params)?;
-        let region = regions::improve(&mut tape, layers, params)?;
-        tape.lower = chain.or(region);
+        tape.lower = regions::improve(&mut tape, layers, params, chain)?;
         Ok(tape)
     }
 
