@@ -9,14 +9,13 @@ use super::Layers;
 use super::compose::{applicable, offer, walk};
 use super::region::Region;
 use super::tape::Tape;
-use crate::bound::choice::BUDGET;
 use crate::bound::{Params, interval};
 use crate::graph::{Graph, Linear, Op, Value};
 
-/// Actions of an operator that its interval takes: most need a few hundred.
-const ACTIONS: f64 = 300.0;
+/// Floating-point operations of one action of an operator; its interval takes a few hundred.
+const MOST_WORK: f64 = 2e8;
 
-/// How many times the work of one layer's bound the bound of a whole network may take.
+/// How many times as much the action of a whole network may take.
 const WHOLE: f64 = 10.0;
 
 /// Elements of all values of a region together.
@@ -58,7 +57,7 @@ pub(super) fn improve<L: Layers + ?Sized>(
         };
         let region = Region::new(graph, from, &nodes, &sizes, layers, params)?;
         let share = if whole { WHOLE } else { 1.0 };
-        if region.work * ACTIONS > BUDGET * share {
+        if region.work > MOST_WORK * share {
             continue;
         }
         let found = applicable(interval(&region, params))?.map(|i| region.exact(i));
