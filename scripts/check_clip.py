@@ -365,21 +365,21 @@ def main():
             shutil.copy(TESTS / "models" / f"{name}.onnx", folder)
         stored_otherwise(folder / "other.onnx")
         fixtures = {
-            "planar_dynamo18": ["fastclip", "scale"],
-            "planar_dynamo20": ["fastclip"],
+            "planar_dynamo18": ["projection", "fastclip", "scale"],
+            "planar_dynamo20": ["projection"],
             "planar_script13": ["scale"],
-            "line_script13": ["fastclip"],
-            "volume_dynamo20": ["fastclip"],
+            "line_script13": ["projection"],
+            "volume_dynamo20": ["projection"],
         }
         for name, methods in fixtures.items():
             shape = json.loads((TESTS / "fixtures" / f"{name}.json").read_text())["input"]
             for method in methods:
                 check_model(program, folder, folder / f"{name}.onnx", shape, 0.4, "--method", method)
         planar = json.loads((TESTS / "fixtures" / "planar_dynamo18.json").read_text())["input"]
-        check_model(program, folder, folder / "planar_dynamo18.onnx", planar, 0.4, "--method", "fastclip", "--compose")
-        check_model(program, folder, folder / "half.onnx", [1, 4, 6, 6], 0.5, "--method", "fastclip")
+        check_model(program, folder, folder / "planar_dynamo18.onnx", planar, 0.4, "--method", "projection", "--compose")
+        check_model(program, folder, folder / "half.onnx", [1, 4, 6, 6], 0.5, "--method", "projection")
         check_model(program, folder, folder / "half.onnx", [1, 4, 6, 6], 0.7, "--method", "scale", "--precision", "f64")
-        check_model(program, folder, folder / "shared.onnx", [1, 4, 8, 8], 0.7, "--method", "fastclip")
+        check_model(program, folder, folder / "shared.onnx", [1, 4, 8, 8], 0.7, "--method", "projection")
         check_model(program, folder, folder / "other.onnx", [1, 4, 10, 10], 0.4, "--method", "fastclip")
         check_safetensors(program, folder)
 

@@ -72,7 +72,7 @@ fn state<'a>(record: &'a Value, name: &str) -> &'a str {
 #[test]
 fn every_layer_obeys_and_the_others_are_as_they_were() {
     let before = norms(&model("mixed.onnx"), &[]);
-    for method in ["scale", "fastclip"] {
+    for method in ["scale", "fastclip", "projection"] {
         let folder = folder();
         let out = folder.path().join("out.onnx");
         let record = clipped("mixed.onnx", &out, &["--norm", "1.7", "--method", method]);
@@ -142,7 +142,7 @@ fn batch_norms_are_clipped_where_they_are_named() {
 /// The convolution and its batch norm together obey, whatever each of them does.
 #[test]
 fn a_composition_obeys_as_one_layer() {
-    for method in ["scale", "fastclip"] {
+    for method in ["scale", "fastclip", "projection"] {
         let folder = folder();
         let out = folder.path().join("out.onnx");
         let arguments = [
@@ -164,7 +164,7 @@ fn a_composition_obeys_as_one_layer() {
 /// The second use obeys already; the first decides.
 #[test]
 fn a_shared_weight_obeys_the_tightest_use() {
-    for method in ["scale", "fastclip"] {
+    for method in ["scale", "fastclip", "projection"] {
         let folder = folder();
         let out = folder.path().join("out.onnx");
         let record = clipped("shared.onnx", &out, &["--norm", "0.7", "--method", method]);
@@ -188,7 +188,7 @@ fn a_shared_weight_obeys_the_tightest_use() {
 #[test]
 fn weights_of_16_bits_obey_as_they_are_stored() {
     let mut again = 0;
-    for method in ["scale", "fastclip"] {
+    for method in ["scale", "fastclip", "projection"] {
         for norm in ["0.3", "0.5", "0.7", "1.1", "1.3"] {
             let folder = folder();
             let out = folder.path().join("out.onnx");
