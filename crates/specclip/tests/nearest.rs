@@ -4,7 +4,6 @@
 
 mod cases;
 mod common;
-#[allow(dead_code, unused_imports)] // other test files use the other kinds of layers
 mod configurations;
 
 use cases::{Case, read};

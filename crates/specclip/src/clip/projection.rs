@@ -114,7 +114,7 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
             }
             self.rounds += 1;
             self.raise(ascent.value(), ascent.step());
-            if self.rounds % LOOK_EVERY == 0 && self.look(&mut ascent)? {
+            if self.rounds.is_multiple_of(LOOK_EVERY) && self.look(&mut ascent)? {
                 break;
             }
             if self.is_over() || self.rounds > self.progress + STALE {

@@ -136,13 +136,13 @@ impl<T: Real> Ascent<T> {
             .map(|(&a, &b)| a - b)
             .collect();
         layer.set(&weights)?;
-        let (u, sigma, v) = self.power_step(layer, momentum)?;
+        let found = self.power_step(layer, momentum)?;
         let threshold = self.length * c;
-        let rank = sigma.iter().filter(|&&s| s > threshold).count();
+        let rank = found.s.iter().filter(|&&s| s > threshold).count();
         let next = LowRank::new(
-            u.columns(0..rank),
-            sigma[..rank].iter().map(|s| s - threshold).collect(),
-            v.columns(0..rank),
+            found.u.columns(0..rank),
+            found.s[..rank].iter().map(|s| s - threshold).collect(),
+            found.v.columns(0..rank),
         );
         let next_step = layer.gradient(&next.s, &next.u, &next.v)?;
         let curvature = self.curvature(&next, &next_step, &extrapolated, momentum);
@@ -161,7 +161,7 @@ impl<T: Real> Ascent<T> {
         }
         self.value = value;
         self.adapt(curvature);
-        self.follow(v, rank);
+        self.follow(found.v, rank);
         Ok(true)
     }
 
@@ -187,11 +187,7 @@ impl<T: Real> Ascent<T> {
 
     /// The leading singular triplets of A = Y + momentum (Y - Y_previous) + t M(W), as far as one power
     /// step from the subspace finds them.
-    fn power_step<P>(
-        &self,
-        layer: &mut Layer<P>,
-        momentum: f64,
-    ) -> Result<(Columns<T>, Vec<f64>, Columns<T>), Error>
+    fn power_step<P>(&self, layer: &mut Layer<P>, momentum: f64) -> Result<LowRank<T>, Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
@@ -216,7 +212,7 @@ impl<T: Real> Ascent<T> {
         back.rotate(rotation.as_ref());
         let sigma = back.norms();
         back.scale(&sigma.iter().copied().map(inverse).collect::<Vec<_>>());
-        Ok((u, sigma, back))
+        Ok(LowRank::new(u, sigma, back))
     }
 
     /// Adds Y + momentum (Y - Y_previous), term by term.
