@@ -254,11 +254,24 @@ fn run<P: Parametric + ?Sized>(
     report.rounds = moved.rounds;
     report.matvecs = moved.matvecs + judge.matvecs;
     report.distance = distance(&owned(op), original);
-    report.certificate = moved.least_distance.map(|least_distance| Certificate {
-        least_distance,
-        gap: (report.distance - least_distance) / least_distance,
-        proven: report.after.interval.upper <= c,
-    });
+    let known = verdict.is_known();
+    report.certificate = moved
+        .least_distance
+        .filter(|_| known)
+        .map(|least_distance| {
+            // What it takes at most to bring a norm within the tolerance above c down to c.
+            let excess = (1.0 - c / report.after.sigma).max(0.0) * norm(&owned(op).concat());
+            let distance = report.distance + excess;
+            let gap = match (distance - least_distance).max(0.0) {
+                0.0 => 0.0,
+                more => more / least_distance,
+            };
+            Certificate {
+                least_distance,
+                gap,
+                proven: report.after.interval.upper <= c,
+            }
+        });
     Ok(report)
 }
 
@@ -291,7 +304,14 @@ fn apply<P: Parametric + ?Sized>(
     match &params.method {
         Method::Scale => scale::solve(op, target / before.sigma()),
         Method::FastClip(settings) => fastclip::solve(op, target, settings, params, &before.top),
-        Method::Projection(settings) => projection::solve(op, target, settings, params),
+        Method::Projection(settings) => {
+            let targets = projection::Targets {
+                asked: judge.target,
+                sought: target,
+                sigma: before.sigma(),
+            };
+            projection::solve(op, &targets, settings, params)
+        }
         Method::Frequency { crop } => frequency::solve(op, target, *crop),
     }
 }

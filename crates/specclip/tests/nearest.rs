@@ -6,6 +6,8 @@ mod cases;
 mod common;
 mod configurations;
 
+use std::time::Duration;
+
 use cases::{Case, read};
 use common::norm;
 use configurations::values;
@@ -101,6 +103,22 @@ fn projection_agrees_with_a_convex_solver() {
             case.distance
         );
         assert!(moved < case.scaling_distance, "{what}");
+        // Whatever the gap is, no lower bound exceeds the distance.
+        for (gap, limit) in [(1e-5, None), (0.3, None), (1e-5, Some(Duration::ZERO))] {
+            let mut op = case.layer.parametric::<f64>();
+            let method = Method::Projection(Projection {
+                gap,
+                time_limit: limit,
+            });
+            let params = Params::new(method);
+            let report = clip(&mut *op, case.target, &params).unwrap();
+            let least = report.certificate.unwrap().least_distance;
+            assert!(least <= case.distance * (1.0 + 1e-6), "{what}: {least}");
+            assert!(
+                report.distance <= case.scaling_distance * (1.0 + 1e-6),
+                "{what}: {report:?}"
+            );
+        }
         let apart = distance(&flat(&*op), &case.projected_weight);
         // Strong convexity: the square of the distance grows with the square of the way from the nearest.
         assert!(
@@ -168,6 +186,37 @@ fn every_kind_of_layer_is_projected() {
             assert!(again.distance == 0.0 && flat(&*op) == once, "{name}");
         }
     }
+}
+
+/// The upper end of the interval has to obey, so the weights go farther; the lower bound is still that
+/// for the norm that was asked for.
+#[test]
+fn a_proven_end_goes_farther_and_the_lower_bound_does_not() {
+    for (name, op) in layers() {
+        let c = 0.8 * sigma(&*op);
+        drop(op);
+        let of = |proven: bool| {
+            let (_, mut op) = layers().into_iter().find(|(n, _)| *n == name).unwrap();
+            let params = Params {
+                proven,
+                ..projection(1e-4, 1e-6)
+            };
+            clip(&mut *op, c, &params).unwrap()
+        };
+        let (proven, plain) = (of(true), of(false));
+        assert!(proven.reached && proven.after.interval.upper <= c * (1.0 + 1e-6));
+        let least = proven.certificate.unwrap().least_distance;
+        assert!(least <= plain.distance * (1.0 + 1e-6), "{name}: {least}");
+    }
+}
+
+/// Rounding is the limit where no tolerance is given.
+#[test]
+fn no_tolerance_is_obeyed_as_well() {
+    let zeros = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let mut op = conv(4, 3, 8, &zeros);
+    let report = clip(&mut op, 1.0, &projection(1e-3, 0.0)).unwrap();
+    assert!(report.reached && sigma(&op) <= 1.0 + 1e-12, "{report:?}");
 }
 
 #[test]

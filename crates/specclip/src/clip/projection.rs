@@ -49,10 +49,20 @@ const LOOK_EVERY: usize = 2;
 /// Steps without a better bound on either side after which rounding allows no more.
 const STALE: usize = 200;
 
-/// Moves the weights of `op` to the nearest ones with norm at most `c`.
+/// What is projected onto.
+pub(super) struct Targets {
+    /// The norm that is asked for, for which the lower bound of the distance holds.
+    pub(super) asked: f64,
+    /// The norm that the weights are brought to: lower, where a proven upper end has to come down.
+    pub(super) sought: f64,
+    /// sigma_1 of the operator as it is.
+    pub(super) sigma: f64,
+}
+
+/// Moves the weights of `op` to the nearest ones with norm at most `targets.sought`.
 pub(super) fn solve<P: Parametric + ?Sized>(
     op: &mut P,
-    c: f64,
+    targets: &Targets,
     settings: &Projection,
     params: &Params,
 ) -> Result<Moved, Error> {
@@ -62,16 +72,20 @@ pub(super) fn solve<P: Parametric + ?Sized>(
             format!("the gap {} must be a positive number", settings.gap),
         ));
     }
-    if let Some(moved) = matrix::solve(op, c)? {
+    if let Some(moved) = matrix::solve(op, targets)? {
         return Ok(moved);
     }
+    let layer = Layer::new(op, params.seed)?;
+    let scaled = scaled(&layer.start, (targets.sought / targets.sigma).min(1.0));
     let mut search = Search {
-        layer: Layer::new(op, params.seed)?,
-        c,
+        best: (layer.distance(&scaled), scaled),
+        candidate: None,
+        layer,
+        c: targets.sought,
+        asked: targets.asked,
         settings,
         tolerance: params.tolerance,
         begun: Instant::now(),
-        best: None,
         least: 0.0,
         rounds: 0,
         progress: 0,
@@ -83,12 +97,17 @@ pub(super) fn solve<P: Parametric + ?Sized>(
 /// The two ends between which the least distance lies, and how they came about.
 struct Search<'a, P: Parametric + ?Sized> {
     layer: Layer<'a, P>,
+    /// The norm that is sought, and the one that the lower bound is for.
     c: f64,
+    asked: f64,
     settings: &'a Projection,
     tolerance: f64,
     begun: Instant,
-    /// Weights that obey, as far as is known, and their distance.
-    best: Option<(Vec<P::Scalar>, f64)>,
+    /// The nearest weights so far that a converged solve has measured, behind their distance: at the
+    /// start W_0 times c / sigma_1.
+    best: (f64, Vec<P::Scalar>),
+    /// Nearer ones that a shallow look takes for obeying.
+    candidate: Option<(f64, Vec<P::Scalar>)>,
     /// A lower bound for the distance.
     least: f64,
     rounds: usize,
@@ -99,25 +118,27 @@ struct Search<'a, P: Parametric + ?Sized> {
 impl<P: Parametric + ?Sized> Search<'_, P> {
     fn run(&mut self) -> Result<(), Error> {
         let cuts = self.cut()?;
-        if self.is_over() {
+        // The looks so far were shallow.
+        if self.confirm()? || self.is_over() {
             return Ok(());
         }
         let start = cuts.matrix();
         // Their memory is needed.
         drop(cuts);
-        // The looks so far were shallow: they would make a distance pass for reached that is not.
-        self.best = None;
         let mut ascent = Ascent::new(&mut self.layer, start, self.c)?;
         for _ in 0..STEPS {
+            if self.is_over() || self.rounds > self.progress + STALE {
+                break;
+            }
             if !ascent.advance(&mut self.layer, self.c)? {
                 continue;
             }
             self.rounds += 1;
-            self.raise(ascent.value(), ascent.step());
+            self.raise(
+                ascent.value_for(self.asked, &self.layer.start),
+                ascent.step(),
+            );
             if self.rounds.is_multiple_of(LOOK_EVERY) && self.look(&mut ascent)? {
-                break;
-            }
-            if self.is_over() || self.rounds > self.progress + STALE {
                 break;
             }
         }
@@ -139,10 +160,12 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
         if above == 0 {
             return Ok(false);
         }
-        let bytes = self.layer.start.len() * size_of::<P::Scalar>();
-        if (ascent.rank() + above) * bytes <= POLISH_MEMORY {
+        if (ascent.rank() + above) * self.bytes() <= POLISH_MEMORY {
             ascent.polish(&mut self.layer, &top, above, self.c)?;
-            self.raise(ascent.value(), ascent.step());
+            self.raise(
+                ascent.value_for(self.asked, &self.layer.start),
+                ascent.step(),
+            );
         } else {
             ascent.join(&top.v.columns(0..above));
         }
@@ -166,7 +189,7 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
             cuts.add(&mut self.layer, &top, above, self.c)?;
             cuts.solve();
             let step = cuts.step();
-            self.raise(cuts.value(&step, &self.layer.start, self.c), &step);
+            self.raise(cuts.value(&step, &self.layer.start, self.asked), &step);
             weights = self.layer.moved(&step);
             if round > 0 && self.least < before * (1.0 + CUT_GAIN) || cuts.room() == 0 {
                 break;
@@ -177,9 +200,14 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
 
     /// How many cuts fit.
     fn capacity(&self) -> usize {
+        (CUT_MEMORY / self.bytes()).clamp(16, MOST_CUTS)
+    }
+
+    /// Bytes of one cut: its gradient and its pair of vectors.
+    fn bytes(&self) -> usize {
         let op = self.layer.op();
         let elements = self.layer.start.len() + op.inputs() + op.outputs();
-        (CUT_MEMORY / (elements * size_of::<P::Scalar>())).clamp(16, MOST_CUTS)
+        elements * size_of::<P::Scalar>()
     }
 
     /// How many of the values are above c by more than rounding.
@@ -191,48 +219,50 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
             .count()
     }
 
-    /// A dual value d proves that no weights that obey are nearer than sqrt(2 d). It is the value for
-    /// the rounded step, so what rounding the step can change is taken off first: the step's error
-    /// times the weights there.
+    /// A dual value d shows that no weights that obey are nearer than sqrt(2 d). It is the value for
+    /// the rounded step, so an allowance for rounding is taken off: sixteen roundings of the step,
+    /// times the weights there, where measured errors are below two; it is no worst case.
     fn raise(&mut self, value: f64, step: &[P::Scalar]) {
-        let weights = norm_of(&self.layer.moved(step));
-        let rounding = 16.0 * P::Scalar::UNIT_ROUNDOFF * norm_of(step) * weights;
+        let error = 16.0 * P::Scalar::UNIT_ROUNDOFF * norm_of(step);
+        let rounding = error * (norm_of(&self.layer.moved(step)) + error);
         let least = (2.0 * (value - rounding).max(0.0)).sqrt();
-        if least > self.least {
-            if least > self.least * (1.0 + 0.01 * self.settings.gap) {
-                self.progress = self.rounds;
-            }
-            self.least = least;
+        if least > self.least * (1.0 + 0.01 * self.settings.gap) {
+            self.progress = self.rounds;
         }
+        self.least = self.least.max(least);
     }
 
     /// Weights of norm `sigma` obey when they are multiplied by c / sigma.
     fn lower(&mut self, weights: &[P::Scalar], sigma: f64) {
         let obeying = scaled(weights, (self.c / sigma).min(1.0));
         let distance = self.layer.distance(&obeying);
-        if self
-            .best
-            .as_ref()
-            .is_none_or(|(_, least)| distance < *least)
-        {
-            self.best = Some((obeying, distance));
-            self.progress = self.rounds;
+        if distance < self.best.0 && self.candidate.as_ref().is_none_or(|c| distance < c.0) {
+            self.candidate = Some((distance, obeying));
         }
     }
 
+    /// Whether the ends are near enough, if the candidate obeys.
     fn is_near(&self) -> bool {
-        let near = |distance: f64| distance <= self.least * (1.0 + self.settings.gap);
-        self.best
-            .as_ref()
-            .is_some_and(|(_, distance)| near(*distance))
+        let distance = self.candidate.as_ref().map_or(self.best.0, |c| c.0);
+        distance <= self.least * (1.0 + self.settings.gap)
     }
 
-    /// Measures the best weights with a solve that converges, and corrects them.
+    /// Measures the candidate with a solve that converges, and corrects it. Returns whether the ends
+    /// are near enough.
     fn confirm(&mut self) -> Result<bool, Error> {
-        if let Some((weights, _)) = self.best.take() {
+        if let Some((_, weights)) = self.candidate.take() {
             self.layer.set(&weights)?;
-            let sigma = self.layer.norm(self.tolerance / 10.0)?;
-            self.lower(&weights, sigma);
+            let obeying = match self.layer.norm(self.tolerance)? {
+                Some(sigma) => scaled(&weights, (self.c / sigma).min(1.0)),
+                None => return Ok(false),
+            };
+            let distance = self.layer.distance(&obeying);
+            if distance < self.best.0 {
+                if distance < self.best.0 * (1.0 - 0.01 * self.settings.gap) {
+                    self.progress = self.rounds;
+                }
+                self.best = (distance, obeying);
+            }
         }
         Ok(self.is_near())
     }
@@ -245,9 +275,7 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
     /// Leaves the operator with the best weights.
     fn finish(mut self) -> Result<Moved, Error> {
         self.confirm()?;
-        if let Some((weights, _)) = self.best.take() {
-            self.layer.set(&weights)?;
-        }
+        self.layer.set(&self.best.1)?;
         Ok(Moved {
             rounds: self.rounds,
             matvecs: self.layer.matvecs,

@@ -31,7 +31,7 @@ pub(super) fn weight_gradient<T: Real>(
     };
     let (rows, depth) = (layout.rows, layout.channels * layout.taps.len());
     let all = lambda.len() * samples.plane;
-    let chunk = (CHUNK / depth).clamp(1, all.max(1));
+    let chunk = (CHUNK / depth.max(rows)).clamp(1, all.max(1));
     let mut columns = vec![T::ZERO; depth * chunk];
     let mut scaled = vec![T::ZERO; rows * chunk];
     let mut gradient = vec![T::ZERO; g.weights()];

@@ -43,6 +43,12 @@ pub(super) struct Ascent<T> {
     random: Random,
 }
 
+/// Bytes of the pairs of vectors that are followed; about five times as much is in use during a step.
+const BLOCK_MEMORY: usize = 1 << 29;
+
+/// The part of a step's length that one rejected step leaves of it, at least.
+const LEAST_SHRINKAGE: f64 = 0.05;
+
 /// Vectors besides those of Y that a power step follows: at least, and as a part of its rank.
 const GUARD: usize = 16;
 const GUARD_PART: f64 = 0.6;
@@ -73,9 +79,9 @@ impl<T: Real> Ascent<T> {
         &self.step
     }
 
-    /// d(Y).
-    pub(super) fn value(&self) -> f64 {
-        self.value
+    /// d(Y) for another c.
+    pub(super) fn value_for(&self, c: f64, start: &[T]) -> f64 {
+        dual_value(&self.step, start, c, self.y.sum())
     }
 
     pub(super) fn rank(&self) -> usize {
@@ -138,7 +144,7 @@ impl<T: Real> Ascent<T> {
         layer.set(&weights)?;
         let found = self.power_step(layer, momentum)?;
         let threshold = self.length * c;
-        let rank = found.s.iter().filter(|&&s| s > threshold).count();
+        let rank = found.s.iter().take_while(|&&s| s > threshold).count();
         let next = LowRank::new(
             found.u.columns(0..rank),
             found.s[..rank].iter().map(|s| s - threshold).collect(),
@@ -146,8 +152,10 @@ impl<T: Real> Ascent<T> {
         );
         let next_step = layer.gradient(&next.s, &next.u, &next.v)?;
         let curvature = self.curvature(&next, &next_step, &extrapolated, momentum);
-        if curvature * self.length > 1.0 {
-            self.length = 0.7 / curvature;
+        if let Some(curvature) = curvature
+            && curvature * self.length > 1.0
+        {
+            self.length *= (0.7 / (curvature * self.length)).max(LEAST_SHRINKAGE);
             self.still();
             return Ok(false);
         }
@@ -160,7 +168,9 @@ impl<T: Real> Ascent<T> {
             self.theta = next_theta;
         }
         self.value = value;
-        self.adapt(curvature);
+        if let Some(curvature) = curvature {
+            self.adapt(curvature);
+        }
         self.follow(found.v, rank);
         Ok(true)
     }
@@ -223,8 +233,14 @@ impl<T: Real> Ascent<T> {
         }
     }
 
-    /// ||M*(D)||^2 / ||D||_F^2 of the change D of the proximal step.
-    fn curvature(&self, next: &LowRank<T>, next_step: &[T], from: &[T], momentum: f64) -> f64 {
+    /// ||M*(D)||^2 / ||D||_F^2 of the change D of the proximal step, where it is more than rounding.
+    fn curvature(
+        &self,
+        next: &LowRank<T>,
+        next_step: &[T],
+        from: &[T],
+        momentum: f64,
+    ) -> Option<f64> {
         let (a, b) = (1.0 + momentum, momentum);
         let squares = next.squares() + a * a * self.y.squares() + b * b * self.previous.squares()
             - 2.0 * a * b * self.y.dot(&self.previous)
@@ -233,17 +249,16 @@ impl<T: Real> Ascent<T> {
         let pairs = next_step.iter().zip(from);
         let change: Vec<f64> = pairs.map(|(a, b)| a.to_f64() - b.to_f64()).collect();
         let change = norm(&change);
-        if squares > 0.0 {
-            change * change / squares
-        } else {
-            0.0
-        }
+        // The square of a small change is a small difference of large numbers.
+        let noise = 64.0 * T::UNIT_ROUNDOFF * (next.squares() + self.y.squares());
+        (squares > noise).then(|| change * change / squares)
     }
 
     /// The vectors that the next power step starts from: those of Y, some below, and new random ones.
     fn follow(&mut self, v: Columns<T>, rank: usize) {
         let guard = GUARD.max((GUARD_PART * rank as f64) as usize);
-        let keep = (rank + guard).min(Block::cols(&v));
+        let most = BLOCK_MEMORY / ((Block::rows(&self.y.u) + Block::rows(&v)) * size_of::<T>());
+        let keep = (rank + guard).min(Block::cols(&v)).min(most.max(GUARD));
         let fresh = (guard / 4).min(Block::rows(&v).saturating_sub(keep));
         let mut random = v.zeros_like(fresh);
         self.random.fill(&mut random);

@@ -8,10 +8,13 @@ use crate::real::norm;
 use crate::svd::{self, Triplets, singular_values};
 use crate::weight::Parametric;
 
-use super::super::owned;
+use super::super::{judge, owned};
 
 /// Operators whose smaller dimension is at most this are decomposed densely at every look.
 const SMALL: usize = 200;
+
+/// The larger dimension up to which that holds.
+const LONG: usize = 1 << 13;
 
 /// M as a linear function of one vector of weights: all weights of the operator that it is linear in
 /// jointly ([`Parametric::linear_weights`]), one after the other. The others stay as they are.
@@ -123,7 +126,8 @@ impl<'a, P: Parametric + ?Sized> Layer<'a, P> {
         width: usize,
         pairs: usize,
     ) -> Result<Triplets<Columns<P::Scalar>>, Error> {
-        let small = self.op.inputs().min(self.op.outputs()) <= SMALL;
+        let (inputs, outputs) = (self.op.inputs(), self.op.outputs());
+        let small = inputs.min(outputs) <= SMALL && inputs.max(outputs) <= LONG;
         let params = svd::Params {
             method: if small {
                 svd::Method::Dense
@@ -141,16 +145,12 @@ impl<'a, P: Parametric + ?Sized> Layer<'a, P> {
         Ok(top)
     }
 
-    /// sigma_1, with a residual of at most `tolerance`.
-    pub(super) fn norm(&mut self, tolerance: f64) -> Result<f64, Error> {
-        let params = svd::Params {
-            tolerance,
-            seed: self.next_seed(),
-            ..svd::Params::default()
-        };
-        let top = singular_values(&*self.op, 1, &params)?;
+    /// The most that sigma_1 is by a converged solve, as for judging a result with this tolerance.
+    pub(super) fn norm(&mut self, tolerance: f64) -> Result<Option<f64>, Error> {
+        let seed = self.next_seed();
+        let top = judge::top(&*self.op, tolerance, seed)?;
         self.matvecs += top.matvecs;
-        Ok(top.sigma.first().copied().unwrap_or(0.0))
+        Ok(top.converged().then(|| judge::above(&top)))
     }
 
     /// W_0 - `step`.

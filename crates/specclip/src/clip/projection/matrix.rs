@@ -6,6 +6,7 @@
 use faer::{Mat, MatRef};
 
 use super::super::{Moved, owned};
+use super::Targets;
 use crate::Real;
 use crate::error::Error;
 use crate::operator::Structure;
@@ -13,7 +14,10 @@ use crate::svd::failed;
 use crate::weight::Parametric;
 
 /// Projects the weights where they are matrices; `None` where they are not.
-pub(super) fn solve<P: Parametric + ?Sized>(op: &mut P, c: f64) -> Result<Option<Moved>, Error> {
+pub(super) fn solve<P: Parametric + ?Sized>(
+    op: &mut P,
+    targets: &Targets,
+) -> Result<Option<Moved>, Error> {
     let weights = owned(op);
     let ([weight], Some(form)) = (weights.as_slice(), form(op)) else {
         return Ok(None);
@@ -22,11 +26,12 @@ pub(super) fn solve<P: Parametric + ?Sized>(op: &mut P, c: f64) -> Result<Option
     if weight.len() != form.values.len() || !weight.iter().zip(&form.values).all(same) {
         return Ok(None);
     }
-    let target = c / form.factor;
+    let sought = targets.sought / form.factor;
+    let asked = targets.asked / form.factor;
     let mut clipped = Vec::with_capacity(weight.len());
     let mut squares = 0.0;
     for matrix in form.values.chunks_exact(form.rows * form.cols) {
-        let (values, removed) = clip(matrix, form.rows, form.cols, target)?;
+        let (values, removed) = clip(matrix, form.rows, form.cols, (sought, asked))?;
         clipped.extend(values.into_iter().map(P::Scalar::from_f64));
         squares += removed;
     }
@@ -77,21 +82,26 @@ fn form<P: Parametric + ?Sized>(op: &P) -> Option<Form> {
     }
 }
 
-/// The matrix with its singular values lowered to `target`, and the square of the distance.
-fn clip(matrix: &[f64], rows: usize, cols: usize, target: f64) -> Result<(Vec<f64>, f64), Error> {
+/// The matrix with its singular values lowered to `sought`, and the square of the distance to those
+/// with values of at most `asked`.
+fn clip(
+    matrix: &[f64],
+    rows: usize,
+    cols: usize,
+    (sought, asked): (f64, f64),
+) -> Result<(Vec<f64>, f64), Error> {
     let matrix = MatRef::from_row_major_slice(matrix, rows, cols);
     let svd = matrix.thin_svd().map_err(failed)?;
-    let excess: Vec<f64> = svd
-        .S()
-        .column_vector()
-        .iter()
-        .map(|s| (s - target).max(0.0))
-        .collect();
+    let above = |c: f64| -> Vec<f64> {
+        let sigma = svd.S().column_vector().iter();
+        sigma.map(|s| (s - c).max(0.0)).collect()
+    };
+    let excess = above(sought);
     let active = excess.iter().take_while(|&&e| e > 0.0).count();
     let lowered = Mat::from_fn(rows, active, |i, j| svd.U()[(i, j)] * excess[j]);
     let clipped = matrix - &lowered * svd.V().subcols(0, active).transpose();
     let values = (0..rows * cols)
         .map(|i| clipped[(i / cols, i % cols)])
         .collect();
-    Ok((values, excess.iter().map(|e| e * e).sum()))
+    Ok((values, above(asked).iter().map(|e| e * e).sum()))
 }
