@@ -8,7 +8,7 @@ use super::action::{image_error, ratio_below};
 use super::cost::{allowance, is_writable, krylov_size, matrix_cost};
 use super::cover::covers;
 use super::frequency::Grid;
-use super::rounding::{ENTRY, down, norm_above, norm_below, up};
+use super::rounding::{ENTRY, down, norm_above, norm_below, times, up};
 use super::schur::{axis_schur, frobenius, schur};
 use super::{Argument, GRAM_PRODUCTS, Interval, Params, Upper, dense, gram, normal, torus};
 use crate::block::Block;
@@ -41,8 +41,9 @@ pub(super) fn interval<Op: LinearOperator + ?Sized>(
     };
     let random = upper_by == Argument::Krylov;
     Ok(Interval {
-        lower: lower.min(upper),
-        upper,
+        lower,
+        // Both are proven, so what rounding makes of equal ones is all that can be the wrong way round.
+        upper: upper.max(lower),
         lower_by: Argument::Vector,
         upper_by,
         failure_probability: if random {
@@ -262,10 +263,10 @@ fn structural(part: &Part, argument: Argument, budget: f64) -> Result<f64, Error
             Ok(up(axes.iter().map(axis_norm).product::<f64>()))
         }
         (Argument::Composition, Structure::Product(parts)) => {
-            let norms = parts
-                .iter()
-                .map(|part| best_of(part, argument, budget / parts.len() as f64));
-            Ok(up(norms.product::<Result<f64, Error>>()?))
+            let share = budget / parts.len() as f64;
+            parts.iter().try_fold(1.0, |product, part| {
+                Ok(times(product, best_of(part, argument, share)?))
+            })
         }
         (Argument::Sum, Structure::Sum(terms)) => {
             let norms = terms.iter().map(|structure| {

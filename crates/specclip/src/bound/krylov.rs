@@ -24,6 +24,10 @@ use crate::operator::{Adjoint, LinearOperator};
 use crate::random::Random;
 use crate::svd::basis::{Basis, orthonormalise};
 
+/// Sets the start apart from that of the lower end, which decides how large the space is: k and b must
+/// not depend on the start.
+const STREAM: u64 = 0x6b72_796c_6f76;
+
 /// The size of a Krylov space: k steps with a block of b vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Krylov {
@@ -68,7 +72,14 @@ impl Krylov {
             self.ritz_value(&Adjoint(op), seed)?
         };
         let (unit, theta) = theta;
-        Ok(up((theta / (1.0 - e)).sqrt()) * unit)
+        let bound = up((theta / (1.0 - e)).sqrt()) * unit;
+        // No norm is below ||M||_F / sqrt(n): where this one is, the actions have lost numbers too
+        // small for their type.
+        let least = op.frobenius().unwrap_or(0.0) / (n as f64).sqrt();
+        if bound < least * (1.0 - 1e-6) {
+            return Err(vanishing());
+        }
+        Ok(bound)
     }
 
     /// A power of two near to the norm, and the largest Ritz value of M'M over its square, with
@@ -81,7 +92,7 @@ impl Krylov {
         let n = op.inputs();
         let width = self.block.min(n);
         let most = self.steps.saturating_mul(width).min(n);
-        let mut random = Random::new(seed);
+        let mut random = Random::new(seed ^ STREAM);
         let mut basis = op.input_block(most);
         let mut projected = Mat::<f64>::zeros(most, most);
         let mut next = op.input_block(width);
@@ -132,13 +143,7 @@ impl Krylov {
         let part = projected.get(..size, ..size);
         let symmetric = Mat::from_fn(size, size, |i, j| part[(i.max(j), i.min(j))]);
         if !(symmetric.is_all_finite() && asymmetry.is_finite()) {
-            return Err(Error::NotApplicable {
-                method: "krylov",
-                reason:
-                    "the operator's weights are so large or so small that its actions overflow \
-                         or vanish; use f64, or weights nearer to 1"
-                        .to_owned(),
-            });
+            return Err(vanishing());
         }
         let values = symmetric.self_adjoint_eigenvalues(Side::Lower);
         let values = values.map_err(|_| Error::Decomposition {
@@ -148,6 +153,15 @@ impl Krylov {
         let orthogonality = 16.0 * <Op::Block as Block>::UNIT_ROUNDOFF * size as f64;
         let rounded = theta * (1.0 + orthogonality) + asymmetry.sqrt();
         Ok((unit.unwrap_or(1.0), rounded))
+    }
+}
+
+fn vanishing() -> Error {
+    Error::NotApplicable {
+        method: "krylov",
+        reason: "the operator's weights are so large or so small that its actions overflow or \
+                 vanish; use f64, or weights nearer to 1"
+            .to_owned(),
     }
 }
 

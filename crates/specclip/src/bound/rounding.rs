@@ -32,6 +32,19 @@ pub(super) fn up(x: f64) -> f64 {
     x * (1.0 + 16.0 * U)
 }
 
+/// What a product of positive numbers is taken for where it would vanish: far above all that the
+/// numbers close to zero have lost, so that later factors cannot bring it back below the truth.
+const LEAST_PRODUCT: f64 = 1e-290;
+
+/// A product of numbers that are not negative, rounded up, and not to zero unless one of them is zero.
+pub(super) fn times(a: f64, b: f64) -> f64 {
+    if a > 0.0 && b > 0.0 {
+        up(a * b).max(LEAST_PRODUCT)
+    } else {
+        a * b
+    }
+}
+
 /// A number that a few operations computed, rounded down for them.
 pub(super) fn down(x: f64) -> f64 {
     x * (1.0 - 16.0 * U)
@@ -150,4 +163,24 @@ pub(super) fn norm_above(x: &[f64]) -> f64 {
 /// No more than the norm of a vector.
 pub(super) fn norm_below(x: &[f64]) -> f64 {
     down(norm(x) * (1.0 - gamma(x.len() / 8 + 16)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::times;
+
+    #[test]
+    fn a_product_that_vanishes_on_the_way_is_not_below_the_truth() {
+        let through = |factors: &[f64]| factors.iter().fold(1.0, |p, &f| times(p, f));
+        assert!(through(&[1e-200, 1e-200, 1e200, 1e200]) >= 1.0);
+        let halves = [
+            1.000001e-160,
+            1.000001e-160,
+            1.0 / 1.000001e-160,
+            1.0 / 1.000001e-160,
+        ];
+        assert!(through(&halves) >= 1.0);
+        assert_eq!(through(&[1e-200, 0.0, 1e200]), 0.0);
+        assert!((through(&[3.0, 5.0]) - 15.0).abs() < 1e-13);
+    }
 }

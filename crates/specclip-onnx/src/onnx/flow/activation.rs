@@ -43,7 +43,10 @@ impl<'a> Flow<'a> {
                 Err(stopped) => return Some(Err(stopped)),
             },
             "ThresholdedRelu" if float("alpha", 1.0) == 0.0 => Ok(Activation::relu()),
-            "Shrink" if float("bias", 0.0) == float("lambd", 0.5) => Ok(Activation::soft_shrink()),
+            // With a negative threshold every input is moved away from zero, so there is a jump at it.
+            "Shrink" if float("bias", 0.0) == float("lambd", 0.5) && float("lambd", 0.5) >= 0.0 => {
+                Ok(Activation::soft_shrink())
+            }
             "ThresholdedRelu" | "Shrink" => {
                 return Some(Err("it jumps, so it has no Lipschitz constant".into()));
             }

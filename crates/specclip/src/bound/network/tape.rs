@@ -3,6 +3,7 @@
 use super::factor::{Factor, Rule, rule};
 use super::{Ends, Layers, NAME, NetworkBound, Outcome, Reason, Step, Stop, compose, regions};
 use crate::bound::Params;
+use crate::bound::rounding::times;
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, Value};
 
@@ -73,9 +74,9 @@ impl<'g> Tape<'g> {
                 Rule::Given(constant) => *constant,
                 Rule::Same(from) => constants[*from],
                 Rule::Times { from, .. } if changed == Some(value) => constants[*from],
-                Rule::Times { factor, from, .. } => up(factor.upper * constants[*from], 1),
+                Rule::Times { factor, from, .. } => up(times(factor.upper, constants[*from]), 1),
                 Rule::Sum(terms) => {
-                    let sum = terms.iter().map(|&(f, v)| f * constants[v]).sum();
+                    let sum = terms.iter().map(|&(f, v)| times(f, constants[v])).sum();
                     up(sum, terms.len())
                 }
                 Rule::Root(values) => root(values, &constants),
