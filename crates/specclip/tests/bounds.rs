@@ -298,6 +298,23 @@ fn rounding_is_covered() {
     }
 }
 
+/// The entries of a frequency block are sums as well: of 1023 taps that sum to less than they should.
+#[test]
+fn rounding_of_frequency_blocks_is_covered() {
+    for a in [0.1, 0.2, 0.9] {
+        let sum = (0..1023).fold(0.0, |sum, _| sum + a);
+        assert!(1023_f64.mul_add(a, -sum) > 100.0 * f64::EPSILON / 2.0 * sum);
+        let params = ConvParams {
+            padding: vec![(511, 511)],
+            mode: PaddingMode::Circular,
+            ..ConvParams::new(1)
+        };
+        let op = Conv::new(vec![a; 1023], &[1, 1, 1023], &[1, 1023], &params).unwrap();
+        let bound = upper(&op, Argument::Frequency, &Params::default()).unwrap();
+        assert!(1023_f64.mul_add(a, -bound.value) <= 0.0, "{bound:?}");
+    }
+}
+
 /// Every bound of an operator with the norm `factor * a`.
 fn brackets_exactly(op: &BoxedOperator<f64>, factor: usize, a: f64) {
     // The sign of a fused product and sum is exact.
