@@ -52,10 +52,11 @@ impl Values {
         (self.weight > 0.0).then(|| self.distance / self.weight)
     }
 
-    /// How much farther they moved than was necessary, at most.
+    /// How much farther they moved than was necessary, at most. Weights that are rounded to a norm within the tolerance
+    /// above the target may lie nearer than any that are below it; that is no gap.
     pub fn gap(&self) -> Option<f64> {
         let least = self.least_distance.filter(|&least| least > 0.0)?;
-        Some((self.distance - least) / least)
+        Some((self.distance - least).max(0.0) / least)
     }
 
     /// The word for what happened.

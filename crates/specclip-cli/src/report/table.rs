@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use crate::record::{Row, Settings, Skipped};
 
 use super::layout::{self, Layout};
-use super::number::shape;
+use super::number::{seconds, shape};
 use super::text::{printable, shorten_all, width};
 
 /// Digits of the values in tables; the other formats have them all.
@@ -50,6 +50,16 @@ pub fn headline(settings: &Settings, asked: &[String]) -> String {
 /// One cell a row.
 pub fn cells<V>(rows: &[Row<V>], cell: impl Fn(&Row<V>) -> String) -> Vec<String> {
     rows.iter().map(cell).collect()
+}
+
+/// A cell of a row's values; a dash where there is none.
+pub fn of_values<V>(row: &Row<V>, cell: impl Fn(&V) -> Option<String>) -> String {
+    row.values().and_then(cell).unwrap_or_else(|| "-".into())
+}
+
+/// The seconds that a row's values took.
+pub fn elapsed<V>(row: &Row<V>) -> String {
+    of_values(row, |_| Some(seconds(row.elapsed)))
 }
 
 /// The name of a row's layer.
@@ -117,6 +127,12 @@ pub fn skipped_lines(skipped: &[Skipped], columns: Option<usize>) -> Vec<String>
         lines.push(format!("  {name}  {op}  {}", printable(&skipped.reason)));
     }
     lines
+}
+
+/// `2 missed`, for each kind of row that there is any of.
+pub fn noted(kinds: &[(usize, &str)]) -> impl Iterator<Item = String> {
+    let present = kinds.iter().filter(|(count, _)| *count > 0);
+    present.map(|(count, what)| format!("{count} {what}"))
 }
 
 /// `1 layer`, `2 layers`.

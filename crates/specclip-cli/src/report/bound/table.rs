@@ -7,7 +7,8 @@ use crate::record::bound::{Layers, Network, Report, Row, gap};
 use crate::report::layout::{Column, Layout};
 use crate::report::number::{rounded_down, rounded_up, seconds, significant};
 use crate::report::table::{
-    DIGITS, cells, counted, headline, hidden_note, join, kind, name, shapes, skipped_lines,
+    DIGITS, cells, counted, elapsed, headline, hidden_note, join, kind, name, noted, of_values,
+    shapes, skipped_lines,
 };
 use crate::report::text::printable;
 
@@ -52,7 +53,7 @@ fn layer_columns(layers: &Layers) -> Vec<Column> {
     let rows = &layers.rows;
     let of = |cell: fn(&Interval) -> String| {
         cells(rows, |row: &Row| {
-            row.values().map_or_else(|| "-".into(), cell)
+            of_values(row, |interval| Some(cell(interval)))
         })
     };
     let mut columns = vec![
@@ -74,11 +75,7 @@ fn layer_columns(layers: &Layers) -> Vec<Column> {
             .rank(2),
         );
     }
-    let time = |row: &Row| {
-        row.values()
-            .map_or_else(|| "-".into(), |_| seconds(row.elapsed))
-    };
-    columns.push(Column::right("seconds", cells(rows, time)).rank(6));
+    columns.push(Column::right("seconds", cells(rows, elapsed)).rank(6));
     columns
 }
 
@@ -125,16 +122,10 @@ impl std::fmt::Display for Short {
 fn totals(report: &Report) -> String {
     let layers = &report.layers;
     let mut parts = vec![counted(layers.rows.len(), "layer")];
-    let noted = [
+    parts.extend(noted(&[
         (layers.refused(), "refused"),
         (layers.skipped.len(), "skipped"),
-    ];
-    parts.extend(
-        noted
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(n, what)| format!("{n} {what}")),
-    );
+    ]));
     let mut gaps: Vec<f64> = layers
         .values()
         .filter_map(|(_, interval)| gap(interval))

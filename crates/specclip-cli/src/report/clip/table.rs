@@ -7,7 +7,8 @@ use crate::record::clip::{Report, Row, Values, method_name};
 use crate::report::layout::{Column, Layout};
 use crate::report::number::{seconds, significant};
 use crate::report::table::{
-    DIGITS, cells, counted, headline, hidden_note, join, kind, name, shapes, skipped_lines,
+    DIGITS, cells, counted, headline, hidden_note, join, kind, name, noted, of_values, shapes,
+    skipped_lines,
 };
 use crate::report::text::printable;
 
@@ -61,7 +62,7 @@ fn table_columns(report: &Report) -> Vec<Column> {
         .rank(2),
         Column::right("moved", numbers(|v| Some(significant(v.distance, 3)))).rank(4),
         Column::right("of ||W||", numbers(|v| v.relative_distance().map(percent))).rank(3),
-        Column::right("gap", numbers(|v| v.gap().map(percent))).rank(1),
+        Column::right("gap", numbers(|v| v.gap().map(gap))).rank(1),
         Column::right("rounds", numbers(|v| Some(v.rounds.to_string()))).rank(8),
         Column::left("state", cells(rows, state)),
         Column::right("matvecs", numbers(|v| Some(v.matvecs.to_string()))).rank(7),
@@ -84,8 +85,13 @@ fn unsure(report: &Report) -> bool {
     report.values().any(|(_, values)| unsure(values))
 }
 
-fn of_values(row: &Row, cell: impl Fn(&Values) -> Option<String>) -> String {
-    row.values().and_then(cell).unwrap_or_else(|| "-".into())
+/// What is less than can be seen is not written out.
+fn gap(fraction: f64) -> String {
+    if fraction > 0.0 && fraction < 1e-5 {
+        "<0.001 %".into()
+    } else {
+        percent(fraction)
+    }
 }
 
 fn percent(fraction: f64) -> String {
@@ -104,17 +110,11 @@ fn totals(report: &Report) -> Vec<String> {
         counted(report.rows.len(), "layer"),
         format!("{} with new weights", report.changed()),
     ];
-    let noted = [
+    counts.extend(noted(&[
         (report.missed(), "missed"),
         (report.refused(), "refused"),
         (report.skipped.len(), "skipped"),
-    ];
-    counts.extend(
-        noted
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(n, what)| format!("{n} {what}")),
-    );
+    ]));
     counts.push(format!("{} matvecs", report.matvecs()));
     counts.push(format!("{} seconds", seconds(report.elapsed)));
     let written = match &report.asked.output {
@@ -132,6 +132,20 @@ mod tests {
     #[test]
     fn piped() {
         insta::assert_snapshot!(render(&sample::report(), None));
+    }
+
+    #[test]
+    fn a_gap_that_only_rounding_makes_is_none() {
+        assert_eq!(gap(0.0), "0 %");
+        assert_eq!(gap(5e-11), "<0.001 %");
+        assert_eq!(gap(0.02), "2.00 %");
+        let report = sample::report();
+        let (_, values) = report.values().next().unwrap();
+        let nearer = Values {
+            distance: values.least_distance.unwrap() * (1.0 - 1e-9),
+            ..values.clone()
+        };
+        assert_eq!(nearer.gap(), Some(0.0));
     }
 
     #[test]

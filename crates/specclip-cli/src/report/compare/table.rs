@@ -4,7 +4,7 @@ use crate::record::compare::{Comparison, Method, Report, Row};
 use crate::report::layout::{Column, Layout};
 use crate::report::number::{seconds, significant};
 use crate::report::table::{
-    DIGITS, cells, counted, headline, hidden_note, join, kind, name, shapes, skipped_lines,
+    DIGITS, cells, counted, headline, hidden_note, join, kind, name, noted, shapes, skipped_lines,
 };
 
 /// Digits of the methods' values: their errors tell the rest.
@@ -119,17 +119,11 @@ fn percent(error: f64) -> String {
 
 fn totals(report: &Report) -> String {
     let mut parts = vec![counted(report.rows.len(), "layer")];
-    let noted = [
+    parts.extend(noted(&[
         (report.missed(), "missed the tolerance"),
         (report.refused(), "refused"),
         (report.skipped.len(), "skipped"),
-    ];
-    parts.extend(
-        noted
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(n, what)| format!("{n} {what}")),
-    );
+    ]));
     parts.push(format!("{} seconds", seconds(report.elapsed)));
     parts.join(", ")
 }

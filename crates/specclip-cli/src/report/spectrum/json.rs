@@ -91,16 +91,7 @@ mod tests {
 
     #[test]
     fn the_schema_is_what_the_documentation_says() {
-        let text = render(&sample::report()).unwrap();
-        let mut record: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        // These belong to the machine and the version, not to the schema.
-        assert!(
-            record["processor"]
-                .as_str()
-                .is_some_and(|name| !name.is_empty())
-        );
-        record["processor"] = "a processor".into();
-        record["version"] = "0.0.0".into();
+        let record = json::reread(&render(&sample::report()).unwrap());
         insta::assert_snapshot!(serde_json::to_string_pretty(&record).unwrap());
     }
 }

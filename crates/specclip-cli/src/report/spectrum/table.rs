@@ -7,7 +7,8 @@ use crate::record::spectrum::{Report, Row, Values};
 use crate::report::layout::{Column, Layout};
 use crate::report::number::{seconds, significant};
 use crate::report::table::{
-    DIGITS, cells, counted, headline, hidden_note, join, kind, name, shapes, skipped_lines,
+    DIGITS, cells, counted, elapsed, headline, hidden_note, join, kind, name, noted, of_values,
+    shapes, skipped_lines,
 };
 use crate::report::text::printable;
 
@@ -71,7 +72,7 @@ fn table_columns(report: &Report) -> Vec<Column> {
         Column::right("residual", numbers(residual)).rank(8),
         Column::left("state", cells(rows, |row| state(row, report.asked.full))),
         Column::right("matvecs", numbers(matvecs)).rank(9),
-        Column::right("seconds", cells(rows, time)).rank(3),
+        Column::right("seconds", cells(rows, elapsed)).rank(3),
     ]);
     columns
 }
@@ -103,15 +104,6 @@ fn sigma(row: &Row, index: usize, marked: bool) -> String {
         _ => "",
     };
     format!("{}{mark}", significant(value, DIGITS))
-}
-
-fn of_values(row: &Row, cell: fn(&Values) -> Option<String>) -> String {
-    row.values().and_then(cell).unwrap_or_else(|| "-".into())
-}
-
-fn time(row: &Row) -> String {
-    row.values()
-        .map_or_else(|| "-".into(), |_| seconds(row.elapsed))
 }
 
 /// A whole spectrum is not computed by products.
@@ -149,17 +141,11 @@ fn state(row: &Row, full: bool) -> String {
 /// Totals and extremes. The product of the norms is left out: with branches it bounds nothing.
 fn totals(report: &Report) -> Vec<String> {
     let mut counts = vec![counted(report.rows.len(), "layer")];
-    let noted = [
+    counts.extend(noted(&[
         (report.missed(), "missed the tolerance"),
         (report.refused(), "refused"),
         (report.skipped.len(), "skipped"),
-    ];
-    counts.extend(
-        noted
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(n, what)| format!("{n} {what}")),
-    );
+    ]));
     counts.push(format!("{} matvecs", report.matvecs()));
     counts.push(format!("{} seconds", seconds(report.elapsed)));
     let mut lines = vec![counts.join(", ")];
