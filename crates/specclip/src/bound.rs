@@ -65,6 +65,22 @@ pub enum Argument {
 }
 
 impl Argument {
+    /// All that bound from above.
+    pub const UPPER: [Self; 12] = [
+        Self::Gram,
+        Self::Cholesky,
+        Self::Frequency,
+        Self::LipGrid,
+        Self::FantasticFour,
+        Self::Schur,
+        Self::Frobenius,
+        Self::Channels,
+        Self::Axes,
+        Self::Composition,
+        Self::Sum,
+        Self::Krylov,
+    ];
+
     /// The name on the command line and in records.
     pub fn name(self) -> &'static str {
         match self {

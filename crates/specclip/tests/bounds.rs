@@ -17,21 +17,6 @@ use specclip::operator::{
 use specclip::svd::{self, full_spectrum};
 use specclip::{Columns, Error, LinearOperator, Parametric, Real};
 
-const ARGUMENTS: [Argument; 12] = [
-    Argument::Gram,
-    Argument::Cholesky,
-    Argument::Frequency,
-    Argument::LipGrid,
-    Argument::FantasticFour,
-    Argument::Schur,
-    Argument::Frobenius,
-    Argument::Channels,
-    Argument::Axes,
-    Argument::Composition,
-    Argument::Sum,
-    Argument::Krylov,
-];
-
 /// What the dense decomposition, in f64, may be wrong by.
 const SVD_ERROR: f64 = 1e-12;
 
@@ -96,7 +81,7 @@ fn brackets<T: Real>(layer: &Layer, truth: f64) -> Result<(), TestCaseError> {
     prop_assert!(near, "the lower end is far from {truth}: {found:?}");
     let wanted = expected(layer);
     let mut applied = Vec::new();
-    for argument in ARGUMENTS {
+    for argument in Argument::UPPER {
         match upper(&op, argument, &params) {
             Ok(bound) => {
                 let holds = bound.value >= truth - slack;
@@ -208,7 +193,7 @@ fn bounds_have_no_scale() {
         let weight = weight.iter().map(|w| w * scale).collect();
         Conv::<f64>::new(weight, &[3, 2, 3, 3], &[2, 6, 7], &params).unwrap()
     };
-    for argument in ARGUMENTS {
+    for argument in Argument::UPPER {
         let Ok(one) = upper(&at(1.0), argument, &Params::default()) else {
             continue;
         };
@@ -319,7 +304,7 @@ fn rounding_of_frequency_blocks_is_covered() {
 fn brackets_exactly(op: &BoxedOperator<f64>, factor: usize, a: f64) {
     // The sign of a fused product and sum is exact.
     let beyond = |bound: f64| (factor as f64).mul_add(a, -bound);
-    for argument in ARGUMENTS {
+    for argument in Argument::UPPER {
         if let Ok(bound) = upper(op, argument, &Params::default()) {
             let beyond = beyond(bound.value);
             assert!(
@@ -498,7 +483,7 @@ fn golden_operators_are_bracketed() {
         }
         let op = case.operator::<f64>();
         let mut tightest = f64::INFINITY;
-        for argument in ARGUMENTS {
+        for argument in Argument::UPPER {
             if let Ok(bound) = upper(&op, argument, &Params::default()) {
                 assert!(
                     bound.value >= truth * (1.0 - 1e-11),
@@ -527,7 +512,7 @@ fn box_filter(size: usize, padding: usize, mode: PaddingMode) -> Conv<f64> {
 #[test]
 fn reflect_padding_exceeds_the_torus() {
     let op = box_filter(32, 1, PaddingMode::Reflect);
-    for argument in ARGUMENTS {
+    for argument in Argument::UPPER {
         if let Ok(bound) = upper(&op, argument, &Params::default()) {
             assert!(bound.value >= 9.316, "{argument} says {}", bound.value);
         }

@@ -89,25 +89,9 @@ pub struct BoundArgs {
     pub records: RecordArgs,
 }
 
-/// The arguments that give upper ends.
-const UPPER: [Argument; 12] = [
-    Argument::Gram,
-    Argument::Cholesky,
-    Argument::Frequency,
-    Argument::LipGrid,
-    Argument::FantasticFour,
-    Argument::Schur,
-    Argument::Frobenius,
-    Argument::Channels,
-    Argument::Axes,
-    Argument::Composition,
-    Argument::Sum,
-    Argument::Krylov,
-];
-
 fn argument_parser() -> impl TypedValueParser<Value = Argument> {
-    PossibleValuesParser::new(UPPER.map(Argument::name)).try_map(|name| {
-        let mut all = UPPER.into_iter();
+    PossibleValuesParser::new(Argument::UPPER.map(Argument::name)).try_map(|name| {
+        let mut all = Argument::UPPER.into_iter();
         all.find(|argument| argument.name() == name)
             .ok_or("there is no such argument")
     })

@@ -13,6 +13,7 @@ use crate::kernel::geometry::{AXES, Geometry, unravel};
 use crate::operator::{AxisMatrix, FilterBank, Part, Structure};
 
 /// A vector and how far it may be from the exact one, in norm.
+#[derive(Clone)]
 struct Image {
     values: Vec<f64>,
     error: f64,
@@ -43,16 +44,7 @@ fn apply(part: &Part, x: Image) -> Option<Image> {
         Structure::Sum(terms) => {
             let mut total: Option<Image> = None;
             for structure in terms {
-                let term = apply(
-                    &Part {
-                        structure: structure.clone(),
-                        ..part.clone()
-                    },
-                    Image {
-                        values: x.values.clone(),
-                        error: x.error,
-                    },
-                )?;
+                let term = apply(&part.term(structure), x.clone())?;
                 total = Some(match total {
                     None => term,
                     Some(total) => add(total, &term),

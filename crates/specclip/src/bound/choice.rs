@@ -39,19 +39,22 @@ pub(super) fn interval<Op: LinearOperator + ?Sized>(
     } else {
         named(op, &part, params)?
     };
-    let random = upper_by == Argument::Krylov;
     Ok(Interval {
         lower,
         // Both are proven, so what rounding makes of equal ones is all that can be the wrong way round.
         upper: upper.max(lower),
         lower_by: Argument::Vector,
         upper_by,
-        failure_probability: if random {
-            params.failure_probability
-        } else {
-            0.0
-        },
+        failure_probability: failure(upper_by, params),
     })
+}
+
+/// The probability with which an argument fails.
+fn failure(argument: Argument, params: &Params) -> f64 {
+    match argument {
+        Argument::Krylov => params.failure_probability,
+        _ => 0.0,
+    }
 }
 
 pub(super) fn upper<Op: LinearOperator + ?Sized>(
@@ -59,15 +62,9 @@ pub(super) fn upper<Op: LinearOperator + ?Sized>(
     argument: Argument,
     params: &Params,
 ) -> Result<Upper, Error> {
-    let value = value(op, &Part::new(op), argument, params)?;
-    let random = argument == Argument::Krylov;
     Ok(Upper {
-        value,
-        failure_probability: if random {
-            params.failure_probability
-        } else {
-            0.0
-        },
+        value: value(op, &Part::new(op), argument, params)?,
+        failure_probability: failure(argument, params),
     })
 }
 
@@ -269,13 +266,10 @@ fn structural(part: &Part, argument: Argument, budget: f64) -> Result<f64, Error
             })
         }
         (Argument::Sum, Structure::Sum(terms)) => {
-            let norms = terms.iter().map(|structure| {
-                let term = Part {
-                    structure: structure.clone(),
-                    ..Part::clone(&part)
-                };
-                best_of(&term, argument, budget / terms.len() as f64)
-            });
+            let share = budget / terms.len() as f64;
+            let norms = terms
+                .iter()
+                .map(|term| best_of(&part.term(term), argument, share));
             Ok(up(norms.sum::<Result<f64, Error>>()?))
         }
         (Argument::Schur, structure) => schur(structure).ok_or_else(|| {

@@ -74,15 +74,7 @@ pub(super) fn action_cost(part: &Part) -> f64 {
             (2.0 * positions + 8.0) * g.weights() as f64 + 20.0 * g.taps() as f64 * positions
         }
         Structure::Product(parts) => parts.iter().map(action_cost).sum(),
-        Structure::Sum(terms) => {
-            let term = |structure: &Structure| {
-                action_cost(&Part {
-                    structure: structure.clone(),
-                    ..part.clone()
-                })
-            };
-            terms.iter().map(term).sum()
-        }
+        Structure::Sum(terms) => terms.iter().map(|t| action_cost(&part.term(t))).sum(),
         _ => 50.0 * (n + m) as f64,
     }
 }

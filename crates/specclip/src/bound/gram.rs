@@ -11,7 +11,7 @@
 use faer::linalg::matmul::triangular::{BlockStructure, matmul_with_conj};
 use faer::{Accum, Conj, Mat, MatRef, Par};
 
-use super::rounding::{Scalar, frobenius_above, product_error, up};
+use super::rounding::{Scalar, frobenius_above, power_of_two, product_error, up};
 
 /// No less than the largest singular value, from `products` Gram products.
 pub(super) fn norm<E: Scalar>(a: MatRef<'_, E>, products: usize, par: Par) -> f64 {
@@ -90,9 +90,4 @@ pub(super) fn mirror<E: Scalar>(matrix: &mut Mat<E>) {
 
 pub(super) fn scaled<E: Scalar>(a: MatRef<'_, E>, factor: f64) -> Mat<E> {
     Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)].scaled(factor))
-}
-
-/// A power of two near to a positive number.
-fn power_of_two(x: f64) -> f64 {
-    x.log2().round().clamp(-1000.0, 1000.0).exp2()
 }

@@ -17,7 +17,7 @@
 
 use faer::{Mat, Side};
 
-use super::rounding::up;
+use super::rounding::{power_of_two, up};
 use crate::block::Block;
 use crate::error::Error;
 use crate::operator::{Adjoint, LinearOperator};
@@ -168,7 +168,7 @@ fn vanishing() -> Error {
 /// A power of two near to a positive number; 1 for zero.
 fn near(x: f64) -> f64 {
     if x > 0.0 && x.is_finite() {
-        x.log2().round().clamp(-1000.0, 1000.0).exp2()
+        power_of_two(x)
     } else {
         1.0
     }

@@ -152,7 +152,12 @@ pub(super) fn unit<E: Scalar>(matrix: MatRef<'_, E>) -> f64 {
     if largest == 0.0 || !largest.is_finite() || (1e-100..1e100).contains(&largest) {
         return 1.0;
     }
-    largest.log2().round().clamp(-1000.0, 1000.0).exp2()
+    power_of_two(largest)
+}
+
+/// A power of two near to a positive number.
+pub(super) fn power_of_two(x: f64) -> f64 {
+    x.log2().round().clamp(-1000.0, 1000.0).exp2()
 }
 
 /// No less than the norm of a vector.

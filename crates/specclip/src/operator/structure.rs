@@ -45,6 +45,15 @@ impl Part {
         }
     }
 
+    /// A term of this part's sum, as a part of its own.
+    pub(crate) fn term(&self, structure: &Structure) -> Self {
+        Self {
+            structure: structure.clone(),
+            input_shape: self.input_shape.clone(),
+            output_shape: self.output_shape.clone(),
+        }
+    }
+
     pub(crate) fn transpose(self) -> Self {
         Self {
             structure: self.structure.transpose(),
