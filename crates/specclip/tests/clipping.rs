@@ -567,6 +567,21 @@ fn methods_that_do_not_apply_are_refused() {
     );
 }
 
+/// Of a residual sum of a convolution and one with its batch norm the two convolutions are scaled.
+#[test]
+fn scaling_leaves_a_batch_norm_in_a_sum_alone() {
+    let params = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let conv = |seed| Conv::new(values(36, seed), &[2, 2, 3, 3], &[2, 5, 5], &params).unwrap();
+    let norm = Diagonal::new(vec![0.5, -2.0], &[2, 5, 5]).unwrap();
+    let normed = Compose::new(norm, conv(2)).unwrap();
+    let terms: Vec<BoxedParametric<f64>> = vec![Box::new(conv(1)), Box::new(normed)];
+    let mut op = Sum::new(terms).unwrap();
+    let before = spectrum(&op)[0];
+    let report = checked(&mut op, 0.5 * before, &Params::new(Method::Scale));
+    assert!(report.reached && (spectrum(&op)[0] / before - 0.5).abs() < 1e-9);
+    assert_eq!(op.weights()[2], [0.5, -2.0]);
+}
+
 /// A layer whose adjoint is wrong: no solve of it converges.
 struct Crooked(Dense<f64>);
 

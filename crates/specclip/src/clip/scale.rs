@@ -14,67 +14,55 @@ pub(super) fn solve<P: Parametric + ?Sized>(op: &mut P, factor: f64) -> Result<M
     Ok(Moved::default())
 }
 
-/// Multiplies M by `factor` through its weights.
+/// Multiplies M by `factor` through the weights that M is linear in jointly
+/// ([`Parametric::linear_weights`]): a batch normalisation after a convolution is left as it is, and of
+/// a sum every term is multiplied.
 ///
-/// In a product (a convolution and its batch normalisation) only the first weight is multiplied: the
-/// batch normalisation is left as it is. In a sum every term has to be.
+/// # Errors
+/// [`Error::NotApplicable`] where a part of M does not follow these weights.
 pub(super) fn multiply<P: Parametric + ?Sized>(op: &mut P, factor: f64) -> Result<(), Error> {
-    let weights = owned(op);
-    let power = match weights.len() {
-        0 | 1 => Power::First,
-        _ => power(op, &weights)?,
-    };
-    let (count, factor) = match power {
-        Power::First => (1, factor),
-        Power::All(degree) => (weights.len(), factor.powf(1.0 / degree)),
-    };
-    let mut multiplied = weights;
-    for x in multiplied.iter_mut().take(count).flatten() {
-        *x = P::Scalar::from_f64(x.to_f64() * factor);
+    let (weights, free) = (owned(op), op.linear_weights());
+    // One weight alone has nothing beside it.
+    if weights.len() > 1 {
+        check_doubled(op, &weights, &free)?;
     }
-    op.set_weights(&multiplied)
+    op.set_weights(&multiplied(&weights, &free, factor))
 }
 
-/// What multiplying weights does to M.
-enum Power {
-    /// M is linear in the first weight alone.
-    First,
-    /// All weights times f make M times f to this power.
-    All(f64),
+fn multiplied<T: Real>(weights: &[Vec<T>], free: &[bool], factor: f64) -> Vec<Vec<T>> {
+    let mut multiplied = weights.to_vec();
+    for (weight, _) in multiplied.iter_mut().zip(free).filter(|(_, free)| **free) {
+        for x in weight {
+            *x = T::from_f64(x.to_f64() * factor);
+        }
+    }
+    multiplied
 }
 
-/// Finds it out with doubled weights: exact in floating point.
-fn power<P: Parametric + ?Sized>(op: &mut P, weights: &[Vec<P::Scalar>]) -> Result<Power, Error> {
+/// Tries it out with doubled weights: exact in floating point.
+fn check_doubled<P: Parametric + ?Sized>(
+    op: &mut P,
+    weights: &[Vec<P::Scalar>],
+    free: &[bool],
+) -> Result<(), Error> {
     let mut x = op.input_block(1);
     Random::new(0).fill(&mut x);
-    let doubled = |count: usize| -> Vec<Vec<P::Scalar>> {
-        let mut doubled = weights.to_vec();
-        for x in doubled.iter_mut().take(count).flatten() {
-            *x = *x + *x;
-        }
-        doubled
-    };
     let image = |op: &P| -> Result<Columns<P::Scalar>, Error> {
         let mut y = op.output_block(1);
         op.apply(&x, &mut y)?;
         Ok(y)
     };
     let before = image(op)?;
-    op.set_weights(&doubled(1))?;
-    let first = image(op)?;
-    op.set_weights(&doubled(weights.len()))?;
-    let all = image(op)?;
+    op.set_weights(&multiplied(weights, free, 2.0))?;
+    let doubled = image(op)?;
     op.set_weights(weights)?;
-    if is_multiple(&first, &before, 2.0) {
-        return Ok(Power::First);
+    if is_multiple(&doubled, &before, 2.0) {
+        return Ok(());
     }
-    (1..=weights.len() as i32)
-        .find(|&degree| is_multiple(&all, &before, f64::powi(2.0, degree)))
-        .map(|degree| Power::All(f64::from(degree)))
-        .ok_or_else(|| Error::NotApplicable {
-            method: "scale",
-            reason: "no common factor of the weights is a factor of the operator".to_owned(),
-        })
+    Err(Error::NotApplicable {
+        method: "scale",
+        reason: "no common factor of the weights is a factor of the operator".to_owned(),
+    })
 }
 
 fn is_multiple<T: Real>(y: &Columns<T>, x: &Columns<T>, factor: f64) -> bool {
