@@ -346,6 +346,14 @@ fn owned<P: Parametric + ?Sized>(op: &P) -> Vec<Vec<P::Scalar>> {
         .collect()
 }
 
+/// Whether an operator's one weight is these numbers.
+fn is_weight<P: Parametric + ?Sized>(op: &P, values: &[f64]) -> bool {
+    match op.weights().as_slice() {
+        [weight] => weight.iter().map(|w| w.to_f64()).eq(values.iter().copied()),
+        _ => false,
+    }
+}
+
 /// ||a - b||_F over all weights.
 fn distance<T: Real>(a: &[Vec<T>], b: &[Vec<T>]) -> f64 {
     let pairs = a.iter().flatten().zip(b.iter().flatten());

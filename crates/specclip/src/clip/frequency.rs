@@ -11,7 +11,7 @@
 use faer::{Mat, c64};
 use rayon::prelude::*;
 
-use super::Moved;
+use super::{Moved, is_weight};
 use crate::Real;
 use crate::error::Error;
 use crate::frequency::Frequencies;
@@ -52,14 +52,7 @@ fn filters<P: Parametric + ?Sized>(op: &P) -> Result<FilterBank, Error> {
         let reason = "the operator is not a convolution; use fastclip or projection";
         return Err(refuse(reason));
     };
-    let own = match op.weights().as_slice() {
-        [weight] => weight
-            .iter()
-            .map(|w| w.to_f64())
-            .eq(bank.weight.iter().copied()),
-        _ => false,
-    };
-    if !own {
+    if !is_weight(op, &bank.weight) {
         let reason = "the convolution is part of a composition; clip it alone, or use fastclip or \
                       projection";
         return Err(refuse(reason));

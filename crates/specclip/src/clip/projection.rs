@@ -19,10 +19,11 @@ use super::{Moved, Params, Projection};
 use crate::Real;
 use crate::block::Block;
 use crate::error::Error;
+use crate::real::norm;
 use crate::weight::Parametric;
 use cuts::Cuts;
 use dual::Ascent;
-use layer::{Layer, dot};
+use layer::Layer;
 
 mod cuts;
 mod dual;
@@ -223,8 +224,8 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
     /// the rounded step, so an allowance for rounding is taken off: sixteen roundings of the step,
     /// times the weights there, where measured errors are below two; it is no worst case.
     fn raise(&mut self, value: f64, step: &[P::Scalar]) {
-        let error = 16.0 * P::Scalar::UNIT_ROUNDOFF * norm_of(step);
-        let rounding = error * (norm_of(&self.layer.moved(step)) + error);
+        let error = 16.0 * P::Scalar::UNIT_ROUNDOFF * norm(step);
+        let rounding = error * (norm(&self.layer.moved(step)) + error);
         let least = (2.0 * (value - rounding).max(0.0)).sqrt();
         if least > self.least * (1.0 + 0.01 * self.settings.gap) {
             self.progress = self.rounds;
@@ -287,8 +288,4 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
 fn scaled<T: Real>(weights: &[T], factor: f64) -> Vec<T> {
     let multiply = |w: &T| T::from_f64(w.to_f64() * factor);
     weights.iter().map(multiply).collect()
-}
-
-fn norm_of<T: Real>(values: &[T]) -> f64 {
-    dot(values, values).sqrt()
 }

@@ -35,8 +35,8 @@ pub(super) struct Ascent<T> {
     subspace: Columns<T>,
     /// The length t of a proximal step.
     length: f64,
-    /// Curvatures ||M*(D)||^2 / ||D||^2 of the last changes D of Y.
-    curvatures: Vec<f64>,
+    /// Curvatures ||M*(D)||^2 / ||D||^2 of the last changes D of Y, the newest first.
+    curvatures: [f64; 3],
     /// Nesterov's theta.
     theta: f64,
     value: f64,
@@ -67,7 +67,7 @@ impl<T: Real> Ascent<T> {
             y,
             step,
             length: 1.0,
-            curvatures: Vec::new(),
+            curvatures: [0.0; 3],
             theta: 1.0,
             value,
             random: Random::new(layer.next_seed()),
@@ -184,12 +184,9 @@ impl<T: Real> Ascent<T> {
 
     /// The step may grow where the last changes were much flatter than it allows.
     fn adapt(&mut self, curvature: f64) {
-        const MEMORY: usize = 3;
-        self.curvatures.push(curvature);
-        let recent = self.curvatures.len().saturating_sub(MEMORY);
-        let largest = self.curvatures[recent..]
-            .iter()
-            .fold(0.0, |a: f64, &b| a.max(b));
+        self.curvatures.rotate_right(1);
+        self.curvatures[0] = curvature;
+        let largest = self.curvatures.iter().fold(0.0, |a: f64, &b| a.max(b));
         if largest * self.length < 0.4 {
             self.length *= 1.3;
         }
@@ -242,10 +239,11 @@ impl<T: Real> Ascent<T> {
         momentum: f64,
     ) -> Option<f64> {
         let (a, b) = (1.0 + momentum, momentum);
-        let squares = next.squares() + a * a * self.y.squares() + b * b * self.previous.squares()
-            - 2.0 * a * b * self.y.dot(&self.previous)
-            - 2.0 * a * next.dot(&self.y)
-            + 2.0 * b * next.dot(&self.previous);
+        let mut squares = next.squares() + a * a * self.y.squares() - 2.0 * a * next.dot(&self.y);
+        if b != 0.0 {
+            squares += b * b * self.previous.squares() - 2.0 * a * b * self.y.dot(&self.previous)
+                + 2.0 * b * next.dot(&self.previous);
+        }
         let pairs = next_step.iter().zip(from);
         let change: Vec<f64> = pairs.map(|(a, b)| a.to_f64() - b.to_f64()).collect();
         let change = norm(&change);

@@ -5,7 +5,7 @@
 
 use faer::{Mat, MatRef};
 
-use super::super::{Moved, owned};
+use super::super::{Moved, is_weight};
 use super::Targets;
 use crate::Real;
 use crate::error::Error;
@@ -18,17 +18,12 @@ pub(super) fn solve<P: Parametric + ?Sized>(
     op: &mut P,
     targets: &Targets,
 ) -> Result<Option<Moved>, Error> {
-    let weights = owned(op);
-    let ([weight], Some(form)) = (weights.as_slice(), form(op)) else {
+    let Some(form) = form(op).filter(|form| is_weight(op, &form.values)) else {
         return Ok(None);
     };
-    let same = |(a, b): (&P::Scalar, &f64)| a.to_f64() == *b;
-    if weight.len() != form.values.len() || !weight.iter().zip(&form.values).all(same) {
-        return Ok(None);
-    }
     let sought = targets.sought / form.factor;
     let asked = targets.asked / form.factor;
-    let mut clipped = Vec::with_capacity(weight.len());
+    let mut clipped = Vec::with_capacity(form.values.len());
     let mut squares = 0.0;
     for matrix in form.values.chunks_exact(form.rows * form.cols) {
         let (values, removed) = clip(matrix, form.rows, form.cols, (sought, asked))?;
