@@ -200,7 +200,8 @@ pub fn clip<P: Parametric + ?Sized>(
 ) -> Result<ClipReport, Error> {
     check(c, params)?;
     let original = owned(op);
-    let report = run(op, c, params, &original);
+    // On a thread of the pool: entering it anew for every product would cost more than a small one.
+    let report = rayon::scope(|_| run(op, c, params, &original));
     if report.is_err() {
         op.set_weights(&original)?;
     }

@@ -23,7 +23,7 @@ use crate::real::norm;
 use crate::weight::Parametric;
 use cuts::Cuts;
 use dual::Ascent;
-use layer::Layer;
+use layer::{Layer, combined};
 
 mod cuts;
 mod dual;
@@ -119,10 +119,11 @@ struct Search<'a, P: Parametric + ?Sized> {
 impl<P: Parametric + ?Sized> Search<'_, P> {
     fn run(&mut self) -> Result<(), Error> {
         let cuts = self.cut()?;
-        // The looks so far were shallow.
-        if self.confirm()? || self.is_over() {
+        if (self.is_near() && self.confirm()?) || self.is_over() {
             return Ok(());
         }
+        // The looks so far were shallow: what they took for obeying must not stand against what obeys.
+        self.candidate = None;
         let start = cuts.matrix();
         // Their memory is needed.
         drop(cuts);
@@ -152,7 +153,7 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
         let weights = self.layer.moved(ascent.step());
         self.layer.set(&weights)?;
         // One vector at a time goes deepest: most singular values are close together below c now.
-        let top = self.layer.look(16, 1, 160)?;
+        let top = self.layer.look(16, 1, 80)?;
         self.lower(&weights, top.sigma[0]);
         if self.is_near() && self.confirm()? {
             return Ok(true);
@@ -286,6 +287,5 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
 }
 
 fn scaled<T: Real>(weights: &[T], factor: f64) -> Vec<T> {
-    let multiply = |w: &T| T::from_f64(w.to_f64() * factor);
-    weights.iter().map(multiply).collect()
+    combined(weights, weights, |w, _| T::from_f64(w.to_f64() * factor))
 }

@@ -14,13 +14,12 @@
 use faer::{Mat, Side};
 
 use super::cuts::Cuts;
-use super::layer::{Layer, dot};
+use super::layer::{Layer, combined, distance, dot};
 use super::low_rank::{LowRank, inverse, orthonormal};
 use crate::Real;
 use crate::block::{Block, Columns};
 use crate::error::Error;
 use crate::random::Random;
-use crate::real::norm;
 use crate::svd::{Triplets, failed};
 use crate::weight::Parametric;
 
@@ -129,19 +128,10 @@ impl<T: Real> Ascent<T> {
     {
         let next_theta = f64::midpoint(1.0, (1.0 + 4.0 * self.theta * self.theta).sqrt());
         let momentum = (self.theta - 1.0) / next_theta;
-        let extrapolated: Vec<T> = self
-            .step
-            .iter()
-            .zip(&self.previous_step)
-            .map(|(&a, &b)| T::from_f64(a.to_f64() + momentum * (a.to_f64() - b.to_f64())))
-            .collect();
-        let weights: Vec<T> = layer
-            .start
-            .iter()
-            .zip(&extrapolated)
-            .map(|(&a, &b)| a - b)
-            .collect();
-        layer.set(&weights)?;
+        let extrapolated = combined(&self.step, &self.previous_step, |a, b| {
+            T::from_f64(a.to_f64() + momentum * (a.to_f64() - b.to_f64()))
+        });
+        layer.set(&layer.moved(&extrapolated))?;
         let found = self.power_step(layer, momentum)?;
         let threshold = self.length * c;
         let rank = found.s.iter().take_while(|&&s| s > threshold).count();
@@ -244,9 +234,7 @@ impl<T: Real> Ascent<T> {
             squares += b * b * self.previous.squares() - 2.0 * a * b * self.y.dot(&self.previous)
                 + 2.0 * b * next.dot(&self.previous);
         }
-        let pairs = next_step.iter().zip(from);
-        let change: Vec<f64> = pairs.map(|(a, b)| a.to_f64() - b.to_f64()).collect();
-        let change = norm(&change);
+        let change = distance(next_step, from);
         // The square of a small change is a small difference of large numbers.
         let noise = 64.0 * T::UNIT_ROUNDOFF * (next.squares() + self.y.squares());
         (squares > noise).then(|| change * change / squares)

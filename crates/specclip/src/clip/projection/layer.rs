@@ -1,5 +1,7 @@
 //! The operator as a function of the weights that move.
 
+use rayon::prelude::*;
+
 use crate::Real;
 use crate::block::{Block, Columns};
 use crate::error::Error;
@@ -155,17 +157,12 @@ impl<'a, P: Parametric + ?Sized> Layer<'a, P> {
 
     /// W_0 - `step`.
     pub(super) fn moved(&self, step: &[P::Scalar]) -> Vec<P::Scalar> {
-        self.start.iter().zip(step).map(|(&w, &s)| w - s).collect()
+        combined(&self.start, step, |w, s| w - s)
     }
 
     /// ||W - W_0||.
     pub(super) fn distance(&self, weights: &[P::Scalar]) -> f64 {
-        let pairs = weights.iter().zip(&self.start);
-        norm(
-            &pairs
-                .map(|(a, b)| a.to_f64() - b.to_f64())
-                .collect::<Vec<_>>(),
-        )
+        distance(weights, &self.start)
     }
 }
 
@@ -180,8 +177,38 @@ fn chosen<T: Clone>(weights: Vec<Vec<T>>, free: &[bool]) -> Vec<T> {
     first
 }
 
+/// Weights that one thread works on at a time. Sums are taken part by part in a fixed order, so
+/// results do not depend on the number of threads.
+const PART: usize = 1 << 15;
+
+/// f of every weight of `a` and its counterpart in `b`.
+pub(super) fn combined<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+    let pairs = a.par_iter().zip(b).with_min_len(PART);
+    pairs.map(|(&a, &b)| f(a, b)).collect()
+}
+
+/// ||a - b||, in f64.
+pub(super) fn distance<T: Real>(a: &[T], b: &[T]) -> f64 {
+    let part = |(a, b): (&[T], &[T])| {
+        let pairs = a.iter().zip(b);
+        norm(
+            &pairs
+                .map(|(a, b)| a.to_f64() - b.to_f64())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let parts = a.par_chunks(PART).zip(b.par_chunks(PART));
+    norm(&parts.map(part).collect::<Vec<f64>>())
+}
+
 /// <a, b>, in f64.
 pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+    let parts = a.par_chunks(PART).zip(b.par_chunks(PART));
+    let parts: Vec<f64> = parts.map(|(a, b)| short_dot(a, b)).collect();
+    parts.iter().sum()
+}
+
+fn short_dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     let mut sums = [0.0; 8];
     let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
     let products = |(a, b): (&T, &T)| a.to_f64() * b.to_f64();
