@@ -13,9 +13,11 @@ mod frequency;
 mod judge;
 mod projection;
 mod scale;
+mod warm;
 
 pub use frequency::full_grid;
 use judge::{Judge, Verdict};
+pub use warm::{Warm, WarmReport};
 
 const NAME: &str = "clip";
 

@@ -33,8 +33,11 @@ pub fn check_adjoint<Op: LinearOperator + ?Sized>(op: &Op, seed: u64) -> Result<
 /// Checks that `difference(x)` = f(x) - f(0) is linear, at three magnitudes.
 ///
 /// `offset` is ||f(0)||, whose rounding error enters every difference. `difference` appends to its
-/// second argument.
-pub(crate) fn check_affine(
+/// second argument; `roundoff` is the rounding error of its numbers.
+///
+/// # Errors
+/// [`Error::NotLinear`] with the magnitude and the deviation seen there.
+pub fn check_affine(
     roundoff: f64,
     offset: f64,
     inputs: usize,

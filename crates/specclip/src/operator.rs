@@ -21,6 +21,7 @@ use crate::error::{Error, checked_product};
 
 mod compose;
 mod conv;
+mod conv_kernel;
 mod conv_transpose;
 mod dense;
 mod diagonal;
@@ -35,6 +36,7 @@ mod view;
 
 pub use compose::Compose;
 pub use conv::{Conv, ConvParams};
+pub use conv_kernel::ConvKernel;
 pub use conv_transpose::{ConvTranspose, ConvTransposeParams};
 pub use dense::Dense;
 pub use diagonal::Diagonal;

@@ -20,6 +20,7 @@ use crate::Real;
 use crate::block::Block;
 use crate::error::Error;
 use crate::real::norm;
+use crate::svd::Triplets;
 use crate::weight::Parametric;
 use cuts::Cuts;
 use dual::Ascent;
@@ -95,6 +96,50 @@ pub(super) fn solve<P: Parametric + ?Sized>(
     search.finish()
 }
 
+/// Rounds of [`approach`], at most.
+const APPROACH_ROUNDS: usize = 8;
+
+/// Moves the weights of `op`, whose leading triplets are `top`, towards the nearest ones with norm at
+/// most `c` by rounds of cuts alone, and leaves what is still a little above c to the caller: for
+/// weights that are nearly there already, a small part of the work of [`solve`].
+pub(super) fn approach<P: Parametric + ?Sized>(
+    op: &mut P,
+    c: f64,
+    seed: u64,
+    top: &Triplets<P::Block>,
+) -> Result<Moved, Error> {
+    let targets = Targets {
+        asked: c,
+        sought: c,
+        sigma: top.sigma[0],
+    };
+    if let Some(moved) = matrix::solve(op, &targets)? {
+        return Ok(moved);
+    }
+    let mut layer = Layer::new(op, seed)?;
+    let capacity = (CUT_MEMORY / layer.bytes()).clamp(16, MOST_CUTS);
+    let mut cuts = Cuts::new(&layer, capacity);
+    let mut top = top.clone();
+    let mut rounds = 0;
+    loop {
+        let above = top.sigma.iter().take_while(|&&s| s > c).count();
+        if above == 0 || rounds == APPROACH_ROUNDS || cuts.room() == 0 {
+            break;
+        }
+        rounds += 1;
+        cuts.add(&mut layer, &top, above, c)?;
+        cuts.solve();
+        let weights = layer.moved(&cuts.step());
+        layer.set(&weights)?;
+        top = layer.look(16, 1, 48)?;
+    }
+    Ok(Moved {
+        rounds,
+        matvecs: layer.matvecs,
+        least_distance: None,
+    })
+}
+
 /// The two ends between which the least distance lies, and how they came about.
 struct Search<'a, P: Parametric + ?Sized> {
     layer: Layer<'a, P>,
@@ -162,7 +207,7 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
         if above == 0 {
             return Ok(false);
         }
-        if (ascent.rank() + above) * self.bytes() <= POLISH_MEMORY {
+        if (ascent.rank() + above) * self.layer.bytes() <= POLISH_MEMORY {
             ascent.polish(&mut self.layer, &top, above, self.c)?;
             self.raise(
                 ascent.value_for(self.asked, &self.layer.start),
@@ -202,14 +247,7 @@ impl<P: Parametric + ?Sized> Search<'_, P> {
 
     /// How many cuts fit.
     fn capacity(&self) -> usize {
-        (CUT_MEMORY / self.bytes()).clamp(16, MOST_CUTS)
-    }
-
-    /// Bytes of one cut: its gradient and its pair of vectors.
-    fn bytes(&self) -> usize {
-        let op = self.layer.op();
-        let elements = self.layer.start.len() + op.inputs() + op.outputs();
-        elements * size_of::<P::Scalar>()
+        (CUT_MEMORY / self.layer.bytes()).clamp(16, MOST_CUTS)
     }
 
     /// How many of the values are above c by more than rounding.

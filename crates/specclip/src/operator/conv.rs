@@ -178,7 +178,7 @@ pub(super) fn check_shapes(
     Ok(axes)
 }
 
-fn geometry(
+pub(super) fn geometry(
     weight_shape: &[usize],
     input_shape: &[usize],
     params: &ConvParams,

@@ -48,6 +48,7 @@ pub struct Case {
     pub out_features: usize,
     #[serde(default)]
     pub weight: Vec<f64>,
+    pub bias: Option<Vec<f64>>,
     pub batch_norm: Option<BatchNorm>,
     #[serde(default)]
     pub matrix_shape: [usize; 2],
@@ -68,6 +69,8 @@ pub struct Case {
 #[derive(Deserialize)]
 pub struct BatchNorm {
     pub gamma: Vec<f64>,
+    pub beta: Vec<f64>,
+    pub running_mean: Vec<f64>,
     pub running_var: Vec<f64>,
     pub eps: f64,
 }
@@ -81,10 +84,8 @@ impl Case {
         self.padding.iter().map(|&p| (p, p)).collect()
     }
 
-    fn conv<T: Real>(&self) -> Conv<T> {
-        let mut shape = vec![self.out_channels, self.in_channels / self.groups];
-        shape.extend(&self.kernel);
-        let params = ConvParams {
+    pub fn conv_params(&self) -> ConvParams {
+        ConvParams {
             stride: self.stride.clone(),
             padding: self.padding(),
             mode: match self.padding_mode.as_deref() {
@@ -96,8 +97,13 @@ impl Case {
             },
             dilation: self.dilation.clone(),
             groups: self.groups,
-        };
-        Conv::new(self.weight(), &shape, &self.input, &params).unwrap()
+        }
+    }
+
+    fn conv<T: Real>(&self) -> Conv<T> {
+        let mut shape = vec![self.out_channels, self.in_channels / self.groups];
+        shape.extend(&self.kernel);
+        Conv::new(self.weight(), &shape, &self.input, &self.conv_params()).unwrap()
     }
 
     fn conv_transpose<T: Real>(&self) -> ConvTranspose<T> {

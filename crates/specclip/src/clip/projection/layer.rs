@@ -79,6 +79,12 @@ impl<'a, P: Parametric + ?Sized> Layer<'a, P> {
         self.op
     }
 
+    /// Bytes of one cut: its gradient and its pair of vectors.
+    pub(super) fn bytes(&self) -> usize {
+        let elements = self.start.len() + self.op.inputs() + self.op.outputs();
+        elements * size_of::<P::Scalar>()
+    }
+
     pub(super) fn set(&mut self, weights: &[P::Scalar]) -> Result<(), Error> {
         let mut rest = weights;
         let mut all = Vec::with_capacity(self.all.len());
