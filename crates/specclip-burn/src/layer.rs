@@ -1,0 +1,251 @@
+//! The library's operator of a traced layer, and the way of its weights from and to the module.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Tensor, TensorData};
+use specclip::BoxedParametric;
+use specclip::operator::{Compose, Conv, ConvTranspose, Dense, Diagonal, LinearOperator};
+
+use crate::error::Error;
+use crate::trace::{Kind, TracedLayer};
+
+/// Parameters of a module by their identity.
+pub(crate) type Values = HashMap<ParamId, Vec<f32>>;
+
+/// The operators that are clipped: a layer, or a convolution with the batch normalisation behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct Unit {
+    pub(crate) layer: TracedLayer,
+    pub(crate) batch_norm: Option<TracedLayer>,
+}
+
+impl Unit {
+    /// The parameters that it is made of.
+    pub(crate) fn parameters(&self) -> Vec<ParamId> {
+        let mut all = vec![self.layer.weight];
+        for layer in [Some(&self.layer), self.batch_norm.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            all.push(layer.weight);
+            if let Kind::BatchNorm { variance, .. } = layer.kind {
+                all.push(variance);
+            }
+        }
+        all.dedup();
+        all
+    }
+
+    /// The name that reports use.
+    pub(crate) fn name(&self) -> String {
+        match &self.batch_norm {
+            Some(batch_norm) => format!("{}+{}", self.layer.name, batch_norm.name),
+            None => self.layer.name.clone(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.batch_norm {
+            Some(_) => "conv+batch_norm",
+            None => self.layer.kind.name(),
+        }
+    }
+
+    /// The operator with the module's weights.
+    pub(crate) fn operator(&self, values: &Values) -> Result<BoxedParametric<f32>, Error> {
+        let built = self.build(values);
+        built.map_err(|problem| match problem {
+            Problem::Missing(parameter) => Error::Changed {
+                layer: self.name(),
+                parameter: parameter.to_string(),
+                expected: self.layer.weight_shape.iter().product(),
+            },
+            Problem::Refused(source) => Error::Layer {
+                layer: self.name(),
+                source,
+            },
+        })
+    }
+
+    fn build(&self, values: &Values) -> Result<BoxedParametric<f32>, Problem> {
+        let TracedLayer {
+            kind,
+            weight_shape,
+            input_shape,
+            ..
+        } = &self.layer;
+        let weight = weight(&self.layer, values)?.to_vec();
+        Ok(match kind {
+            Kind::Conv(params) => {
+                let conv = Conv::new(weight, weight_shape, input_shape, params)?;
+                match &self.batch_norm {
+                    None => Box::new(conv),
+                    Some(layer) => {
+                        let bn = diagonal(layer, conv.output_shape(), values)?;
+                        Box::new(Compose::new(bn, conv)?)
+                    }
+                }
+            }
+            Kind::ConvTranspose(params) => Box::new(ConvTranspose::new(
+                weight,
+                weight_shape,
+                input_shape,
+                params,
+            )?),
+            Kind::Dense => {
+                let (inputs, outputs) = (weight_shape[0], weight_shape[1]);
+                Box::new(Dense::new(
+                    transposed(&weight, inputs, outputs),
+                    outputs,
+                    inputs,
+                )?)
+            }
+            Kind::BatchNorm { .. } => Box::new(diagonal(&self.layer, input_shape, values)?),
+        })
+    }
+
+    /// The parameters of the module for the operator's weights.
+    pub(crate) fn parameters_of(&self, operator: &BoxedParametric<f32>, values: &Values) -> Values {
+        let weights = operator.weights();
+        let mut changed = Values::new();
+        // Of a composition the convolution's weight comes first.
+        let inner = weights.first().copied().unwrap_or_default();
+        let own = match &self.layer.kind {
+            Kind::Dense => {
+                let shape = &self.layer.weight_shape;
+                transposed(inner, shape[1], shape[0])
+            }
+            Kind::BatchNorm { .. } => gamma(&self.layer, inner, values),
+            _ => inner.to_vec(),
+        };
+        changed.insert(self.layer.weight, own);
+        if let (Some(layer), [_, outer]) = (&self.batch_norm, &weights[..]) {
+            changed.insert(layer.weight, gamma(layer, outer, values));
+        }
+        changed
+    }
+}
+
+enum Problem {
+    Missing(ParamId),
+    Refused(specclip::Error),
+}
+
+impl From<specclip::Error> for Problem {
+    fn from(error: specclip::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+fn weight<'a>(layer: &TracedLayer, values: &'a Values) -> Result<&'a [f32], Problem> {
+    let expected: usize = layer.weight_shape.iter().product();
+    let found = values.get(&layer.weight).filter(|v| v.len() == expected);
+    found
+        .map(Vec::as_slice)
+        .ok_or(Problem::Missing(layer.weight))
+}
+
+/// sqrt(variance + eps) of each channel.
+fn deviations(layer: &TracedLayer, values: &Values) -> Result<Vec<f64>, Problem> {
+    let Kind::BatchNorm { variance, eps } = layer.kind else {
+        return Err(Problem::Missing(layer.weight));
+    };
+    let variances = values.get(&variance).ok_or(Problem::Missing(variance))?;
+    Ok(variances
+        .iter()
+        .map(|&v| (f64::from(v) + eps).sqrt())
+        .collect())
+}
+
+fn diagonal(
+    layer: &TracedLayer,
+    shape: &[usize],
+    values: &Values,
+) -> Result<Diagonal<f32>, Problem> {
+    let gamma: Vec<f64> = weight(layer, values)?
+        .iter()
+        .map(|&g| f64::from(g))
+        .collect();
+    let squares: Vec<f64> = deviations(layer, values)?.iter().map(|d| d * d).collect();
+    Ok(Diagonal::batch_norm(&gamma, &squares, 0.0, shape)?)
+}
+
+/// The gamma of a batch normalisation with these factors; as it was where the factor is as it was.
+fn gamma(layer: &TracedLayer, factors: &[f32], values: &Values) -> Vec<f32> {
+    let (Ok(old), Ok(deviations)) = (weight(layer, values), deviations(layer, values)) else {
+        return Vec::new();
+    };
+    // A factor that has not moved leaves gamma bit for bit.
+    let before: Vec<f32> = old
+        .iter()
+        .zip(&deviations)
+        .map(|(&g, d)| (f64::from(g) / d) as f32)
+        .collect();
+    let unmoved = |i: usize| {
+        let (a, b) = (factors[i], before[i]);
+        (a - b).abs() <= f32::EPSILON * b.abs()
+    };
+    (0..factors.len())
+        .map(|i| {
+            if unmoved(i) {
+                old[i]
+            } else {
+                (f64::from(factors[i]) * deviations[i]) as f32
+            }
+        })
+        .collect()
+}
+
+fn transposed(matrix: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    (0..rows * cols)
+        .map(|i| matrix[i % rows * cols + i / rows])
+        .collect()
+}
+
+/// Reads the parameters that are asked for.
+pub(crate) struct Read {
+    pub(crate) values: Values,
+}
+
+impl Read {
+    /// Copies parameters of a module to the host.
+    ///
+    /// Running statistics are those that inference would use.
+    pub(crate) fn from<M: Module>(module: &M, wanted: &[ParamId]) -> Values {
+        let mut read = Self {
+            values: wanted.iter().map(|&id| (id, Vec::new())).collect(),
+        };
+        module.valid().visit(&mut read);
+        read.values
+    }
+}
+
+impl ModuleVisitor for Read {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(values) = self.values.get_mut(&param.id) {
+            let tensor = param.val();
+            if tensor.dtype() == DType::F32 {
+                *values = tensor.into_data().try_to_vec().unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// Writes parameters into a module: each keeps its identity, its device and whether it is trained.
+pub(crate) struct Write {
+    pub(crate) values: Values,
+}
+
+impl ModuleMapper for Write {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(values) = self.values.remove(&param.id) else {
+            return param;
+        };
+        param.map(|old| {
+            let data = TensorData::new(values, old.dims());
+            let new = Tensor::from_data(data, (&old.device(), DType::F32));
+            new.set_require_grad(old.is_require_grad())
+        })
+    }
+}
