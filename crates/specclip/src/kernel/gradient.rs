@@ -9,8 +9,14 @@ use super::correlation::Layout;
 use super::geometry::{Geometry, unravel};
 use crate::Real;
 
-/// Elements of the im2col matrix that exist at one time.
-const CHUNK: usize = 1 << 20;
+/// Elements of the im2col matrix that exist at one time, for each part.
+const CHUNK: usize = 1 << 18;
+
+/// Parts of the samples that threads work on by themselves, at most, each with a sum of its own; and
+/// the elements that these sums may have together. The parts do not depend on the number of threads,
+/// so neither does the result.
+const PARTS: usize = 8;
+const SUMS: usize = 1 << 20;
 
 /// sum_i lambda_i G(u_i, v_i): output channels x (input channels of the group x taps), row-major.
 ///
@@ -26,102 +32,118 @@ pub(super) fn weight_gradient<T: Real>(
 ) -> Vec<T> {
     let samples = Samples {
         layout,
+        lambda,
         plane: g.output_plane(),
-        offsets: offsets(layout, g.output_plane()),
+        starts: starts(layout, g.output_plane()),
+        u,
+        v,
     };
     let (rows, depth) = (layout.rows, layout.channels * layout.taps.len());
-    let all = lambda.len() * samples.plane;
-    let chunk = (CHUNK / depth.max(rows)).clamp(1, all.max(1));
-    let mut columns = vec![T::ZERO; depth * chunk];
-    let mut scaled = vec![T::ZERO; rows * chunk];
-    let mut gradient = vec![T::ZERO; g.weights()];
+    let lines = lambda.len() * samples.starts.len();
+    let parts = (SUMS / (rows * depth)).clamp(1, PARTS).min(lines.max(1));
+    let mut gradient = Vec::with_capacity(g.weights());
     for group in 0..layout.groups {
-        let gradient = &mut gradient[group * rows * depth..][..rows * depth];
-        for start in (0..all).step_by(chunk) {
-            let range = start..all.min(start + chunk);
-            let count = range.len();
-            samples.inputs(v, group, range.clone(), &mut columns[..depth * count]);
-            samples.outputs(u, lambda, group, range, &mut scaled[..rows * count]);
+        let part = |part: usize| {
+            let range = lines * part / parts..lines * (part + 1) / parts;
+            samples.product(group, range)
+        };
+        let mut sums: Vec<Vec<T>> = (0..parts).into_par_iter().map(part).collect();
+        let mut sum = sums.swap_remove(0);
+        // The parts in a fixed order: the first, the last, and those between.
+        for part in sums {
+            for (sum, x) in sum.iter_mut().zip(part) {
+                *sum += x;
+            }
+        }
+        gradient.append(&mut sum);
+    }
+    gradient
+}
+
+/// The samples of all images, line after line (along the last axis) and image after image.
+struct Samples<'a, T> {
+    layout: &'a Layout,
+    lambda: &'a [T],
+    /// Samples of one image.
+    plane: usize,
+    /// Where the first sample of each line of an image is read in the padded input, for the first tap
+    /// and channel.
+    starts: Vec<usize>,
+    u: &'a [T],
+    v: &'a [T],
+}
+
+impl<T: Real> Samples<'_, T> {
+    fn width(&self) -> usize {
+        self.layout.grid[2]
+    }
+
+    /// The product over a range of lines.
+    fn product(&self, group: usize, lines: Range<usize>) -> Vec<T> {
+        let layout = self.layout;
+        let (rows, depth, width) = (
+            layout.rows,
+            layout.channels * layout.taps.len(),
+            self.width(),
+        );
+        let chunk = (CHUNK / depth.max(rows) / width).clamp(1, lines.len().max(1));
+        let mut columns = vec![T::ZERO; depth * chunk * width];
+        let mut scaled = vec![T::ZERO; rows * chunk * width];
+        let mut product = vec![T::ZERO; rows * depth];
+        for start in lines.clone().step_by(chunk) {
+            let range = start..lines.end.min(start + chunk);
+            let count = range.len() * width;
+            self.inputs(group, range.clone(), &mut columns[..depth * count]);
+            self.outputs(group, range, &mut scaled[..rows * count]);
             T::matmul(
-                MatMut::from_row_major_slice_mut(gradient, rows, depth),
+                MatMut::from_row_major_slice_mut(&mut product, rows, depth),
                 Accum::Add,
                 MatRef::from_row_major_slice(&scaled[..rows * count], rows, count),
                 MatRef::from_row_major_slice(&columns[..depth * count], depth, count).transpose(),
             );
         }
+        product
     }
-    gradient
-}
 
-/// The samples of all images, one image after the other.
-struct Samples<'a> {
-    layout: &'a Layout,
-    /// Samples of one image.
-    plane: usize,
-    /// Where each sample of an image is read in the padded input, for the first tap and channel.
-    offsets: Vec<usize>,
-}
-
-impl Samples<'_> {
     /// Rows (channel, tap) of the im2col matrix.
-    fn inputs<T: Real>(&self, v: &[T], group: usize, range: Range<usize>, columns: &mut [T]) {
+    fn inputs(&self, group: usize, lines: Range<usize>, columns: &mut [T]) {
         let layout = self.layout;
-        let taps = layout.taps.len();
+        // Neighbours on a line are neighbours in the source, whatever the stride ([`Layout::source_step`]).
+        let (taps, width) = (layout.taps.len(), self.width());
         let work = |(row, target): (usize, &mut [T])| {
             let (channel, tap) = (row / taps, layout.taps[row % taps]);
-            for (pieces, image, within) in self.images(range.clone()) {
+            for (line, target) in lines.clone().zip(target.chunks_exact_mut(width)) {
+                let (image, line) = (line / self.starts.len(), line % self.starts.len());
                 let plane = (image * layout.groups + group) * layout.channels + channel;
-                let source = &v[plane * layout.source_plane + tap..];
-                for (t, &offset) in target[pieces].iter_mut().zip(&self.offsets[within]) {
-                    *t = source[offset];
-                }
+                let start = plane * layout.source_plane + tap + self.starts[line];
+                target.copy_from_slice(&self.v[start..start + width]);
             }
         };
         columns
-            .par_chunks_exact_mut(range.len())
+            .par_chunks_exact_mut(lines.len() * width)
             .enumerate()
             .for_each(work);
     }
 
     /// Rows (output channel) of the outputs, times the factors of their images.
-    fn outputs<T: Real>(
-        &self,
-        u: &[T],
-        lambda: &[T],
-        group: usize,
-        range: Range<usize>,
-        scaled: &mut [T],
-    ) {
-        let layout = self.layout;
-        for (row, target) in scaled.chunks_exact_mut(range.len()).enumerate() {
-            for (pieces, image, within) in self.images(range.clone()) {
+    fn outputs(&self, group: usize, lines: Range<usize>, scaled: &mut [T]) {
+        let (layout, width) = (self.layout, self.width());
+        for (row, target) in scaled.chunks_exact_mut(lines.len() * width).enumerate() {
+            for (line, target) in lines.clone().zip(target.chunks_exact_mut(width)) {
+                let (image, line) = (line / self.starts.len(), line % self.starts.len());
                 let plane = (image * layout.groups + group) * layout.rows + row;
-                let source = &u[plane * self.plane..][within];
-                for (t, &u) in target[pieces].iter_mut().zip(source) {
-                    *t = lambda[image] * u;
+                let source = &self.u[plane * self.plane + line * width..];
+                for (t, &u) in target.iter_mut().zip(source) {
+                    *t = self.lambda[image] * u;
                 }
             }
         }
     }
-
-    /// The images of a range of samples: the place of their samples in the range, their number, and
-    /// the samples within the image.
-    fn images(
-        &self,
-        range: Range<usize>,
-    ) -> impl Iterator<Item = (Range<usize>, usize, Range<usize>)> {
-        let plane = self.plane;
-        (range.start / plane..range.end.div_ceil(plane)).map(move |image| {
-            let first = range.start.max(image * plane);
-            let last = range.end.min((image + 1) * plane);
-            let place = first - range.start..last - range.start;
-            (place, image, first - image * plane..last - image * plane)
-        })
-    }
 }
 
-fn offsets(layout: &Layout, plane: usize) -> Vec<usize> {
+fn starts(layout: &Layout, plane: usize) -> Vec<usize> {
     (0..plane)
+        .step_by(layout.grid[2])
         .map(|p| {
             let at = unravel(p, &layout.grid);
             at.iter().zip(layout.source_step).map(|(a, s)| a * s).sum()
