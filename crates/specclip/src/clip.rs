@@ -29,7 +29,8 @@ pub enum Method {
     Scale,
     /// FastClip: Algorithms 2 and 3 of Ebrahimpour-Boroojeny, Telgarsky & Sundaram (AISTATS 2024).
     FastClip(FastClip),
-    /// The nearest weights in the Frobenius norm, with a certificate.
+    /// The nearest weights in the Frobenius norm, with a certificate. Of a composition the first weight
+    /// alone moves, and the certificate is about it: a batch normalisation after a convolution stays as it is.
     Projection(Projection),
     /// Singular values of the blocks of the discrete Fourier transform clipped, transformed back and,
     /// with `crop`, cut to the kernel's taps (Sedghi, Gupta & Long 2019; Senderovich et al. 2022).
@@ -132,10 +133,11 @@ pub struct Norm {
     pub interval: Interval,
 }
 
-/// How near the result is to the nearest weights there are.
+/// How near the result is to the nearest weights there are, while those that the method does not move
+/// ([`Parametric::linear_weights`]) stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Certificate {
-    /// No weights with norm at most c are nearer than this (Frobenius distance).
+    /// No such weights with norm at most c are nearer than this (Frobenius distance).
     pub least_distance: f64,
     /// (distance - `least_distance`) / `least_distance`; infinite when nothing is known of the least.
     pub gap: f64,
@@ -154,10 +156,11 @@ pub struct ClipReport {
     pub after: Norm,
     /// ||W - W_0||_F over all weights.
     pub distance: f64,
-    /// Rounds of the method; 0 where there are none.
+    /// Rounds of the method; 0 where there are none. Of a convolution whose groups are projected one by one
+    /// this is the sum over the groups.
     pub rounds: usize,
     /// Actions of M and of its transpose and weight gradients, together, each of one vector, the
-    /// judging solves included.
+    /// judging solves included; those of one group count as much as those of the whole.
     pub matvecs: usize,
     /// What the operator was multiplied by at the end, because the method's result was still above
     /// c; 1 where it was not.

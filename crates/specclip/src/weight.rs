@@ -1,5 +1,7 @@
 //! Operators that know their weights.
 
+use std::ops::Range;
+
 use crate::Real;
 use crate::block::{Block, Columns};
 use crate::error::{Error, check_finite, checked_product};
@@ -38,6 +40,14 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
     /// but for products, of which one factor's weights move and the others stay.
     fn linear_weights(&self) -> Vec<bool> {
         vec![true; self.weights().len()]
+    }
+
+    /// The operators that M consists of where it is block diagonal, as a convolution with groups is:
+    /// no two share an input, an output or a weight, and they have all weights, so that ||M|| is the
+    /// largest of their norms. They are in the order of their outputs. `None` where M is one operator or
+    /// nothing is known.
+    fn independent_parts(&self) -> Option<Vec<IndependentPart<Self::Scalar>>> {
+        None
     }
 
     /// The derivative of W -> M(W) v in the direction `direction`: the sum over the weights of
@@ -79,6 +89,41 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
 /// A host operator of unknown kind that knows its weights.
 pub type BoxedParametric<T> = Box<dyn Parametric<Scalar = T, Block = Columns<T>>>;
 
+/// One of the operators that a block diagonal operator consists of.
+pub struct IndependentPart<T: Real> {
+    /// The operator, on its own inputs and outputs alone.
+    pub operator: BoxedParametric<T>,
+    /// For each weight of the whole, the entries that are the part's weight.
+    pub weights: Vec<Range<usize>>,
+}
+
+impl<T: Real> IndependentPart<T> {
+    /// The same part of an operator that is made of the whole, with the same weights.
+    pub(crate) fn map<P>(self, make: impl FnOnce(BoxedParametric<T>) -> P) -> Self
+    where
+        P: Parametric<Scalar = T> + 'static,
+    {
+        Self {
+            operator: Box::new(make(self.operator)),
+            weights: self.weights,
+        }
+    }
+}
+
+/// Parts that each take `length` entries of one weight, one after the other.
+pub(crate) fn consecutive_parts<P: Parametric + 'static>(
+    weight: &[P::Scalar],
+    length: usize,
+    make: impl Fn(&[P::Scalar]) -> P,
+) -> Vec<IndependentPart<P::Scalar>> {
+    let parts = weight.chunks_exact(length).enumerate();
+    let part = |(i, weight)| IndependentPart {
+        operator: Box::new(make(weight)) as BoxedParametric<P::Scalar>,
+        weights: std::iter::once(i * length..(i + 1) * length).collect(),
+    };
+    parts.map(part).collect()
+}
+
 impl<P: Parametric + ?Sized> Parametric for Box<P> {
     type Scalar = P::Scalar;
 
@@ -98,6 +143,9 @@ impl<P: Parametric + ?Sized> Parametric for Box<P> {
     }
     fn linear_weights(&self) -> Vec<bool> {
         (**self).linear_weights()
+    }
+    fn independent_parts(&self) -> Option<Vec<IndependentPart<P::Scalar>>> {
+        (**self).independent_parts()
     }
 }
 

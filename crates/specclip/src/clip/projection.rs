@@ -10,6 +10,9 @@
 //! 2. [`dual`]: accelerated proximal ascent on the dual, over matrices of low rank, which allows for
 //!    such turns.
 //!
+//! Layers that apply one matrix are projected in closed form ([`matrix`]), and of an operator that consists of
+//! independent ones each is projected by itself ([`parts`]).
+//!
 //! Both ends are measured: the dual value is a lower bound for the distance, and the current weights
 //! times c / sigma_1 obey and give an upper one. The method stops when the two are near enough.
 
@@ -31,6 +34,7 @@ mod dual;
 mod layer;
 mod low_rank;
 mod matrix;
+mod parts;
 
 /// Rounds of cuts, at most, and the relative gain of the lower bound below which there is no next one.
 const CUT_ROUNDS: usize = 8;
@@ -52,6 +56,7 @@ const LOOK_EVERY: usize = 2;
 const STALE: usize = 200;
 
 /// What is projected onto.
+#[derive(Clone, Copy)]
 pub(super) struct Targets {
     /// The norm that is asked for, for which the lower bound of the distance holds.
     pub(super) asked: f64,
@@ -74,9 +79,24 @@ pub(super) fn solve<P: Parametric + ?Sized>(
             format!("the gap {} must be a positive number", settings.gap),
         ));
     }
+    let begun = Instant::now();
     if let Some(moved) = matrix::solve(op, targets)? {
         return Ok(moved);
     }
+    match op.independent_parts() {
+        Some(parts) => parts::solve(op, parts, targets, settings, params, begun),
+        None => search(op, targets, settings, params, begun),
+    }
+}
+
+/// Moves the weights of an operator that is not taken apart.
+fn search<P: Parametric + ?Sized>(
+    op: &mut P,
+    targets: &Targets,
+    settings: &Projection,
+    params: &Params,
+    begun: Instant,
+) -> Result<Moved, Error> {
     let layer = Layer::new(op, params.seed)?;
     let scaled = scaled(&layer.start, (targets.sought / targets.sigma).min(1.0));
     let mut search = Search {
@@ -87,7 +107,7 @@ pub(super) fn solve<P: Parametric + ?Sized>(
         asked: targets.asked,
         settings,
         tolerance: params.tolerance,
-        begun: Instant::now(),
+        begun,
         least: 0.0,
         rounds: 0,
         progress: 0,

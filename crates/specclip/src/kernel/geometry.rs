@@ -254,6 +254,16 @@ impl Geometry {
     pub(crate) fn weights(&self) -> usize {
         self.out_channels * self.in_per_group() * self.taps()
     }
+    /// One of several groups as a convolution of its own.
+    pub(crate) fn group(&self) -> Option<Self> {
+        (self.groups > 1).then(|| Self {
+            in_channels: self.in_per_group(),
+            out_channels: self.out_per_group(),
+            groups: 1,
+            ..self.clone()
+        })
+    }
+
     /// The coordinates of tap `t`, counted row by row.
     pub(crate) fn tap(&self, t: usize) -> [usize; AXES] {
         unravel(t, &self.axes.each_ref().map(|a| a.kernel))

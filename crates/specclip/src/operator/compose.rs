@@ -1,11 +1,12 @@
 //! One operator after another.
 
 use super::structure::Part;
-use super::{LinearOperator, Structure, check_action};
+use super::{Diagonal, LinearOperator, Structure, check_action};
+use crate::Real;
 use crate::block::{Block, Columns};
 use crate::error::Error;
 use crate::kernel::scratch::Pool;
-use crate::weight::{Parametric, check_gradient};
+use crate::weight::{IndependentPart, Parametric, check_gradient};
 
 /// The product of two operators: `outer` after `inner`. A convolution followed by its batch
 /// normalisation is `Compose::new(batch_norm, conv)`.
@@ -166,5 +167,43 @@ where
             self.inner.set_weights(&before)?;
             Err(error)
         })
+    }
+
+    /// Those of the inner operator, such as groups of channels, where the outer one multiplies channels: each
+    /// with its own factors.
+    fn independent_parts(&self) -> Option<Vec<IndependentPart<B::Scalar>>> {
+        let factors = self.channel_factors()?;
+        let mut start = 0;
+        let with_factors = |mut part: IndependentPart<B::Scalar>| {
+            let shape = part.operator.output_shape().to_vec();
+            let channels = start..start + shape[0];
+            start = channels.end;
+            let outer = Diagonal::new(factors[channels.clone()].to_vec(), &shape).ok()?;
+            part.weights.push(channels);
+            Some(IndependentPart {
+                operator: Box::new(Compose::new(outer, part.operator).ok()?),
+                weights: part.weights,
+            })
+        };
+        let parts = self.inner.independent_parts()?.into_iter();
+        parts.map(with_factors).collect()
+    }
+}
+
+impl<A, B> Compose<A, B>
+where
+    B: Parametric,
+    A: Parametric<Scalar = B::Scalar>,
+{
+    /// The factors of an outer operator that multiplies the inner one's channels and whose weight they are.
+    fn channel_factors(&self) -> Option<&[B::Scalar]> {
+        let Structure::Channels(factors) = self.outer.structure() else {
+            return None;
+        };
+        let [weight] = self.outer.weights()[..] else {
+            return None;
+        };
+        let same = weight.iter().map(|w| w.to_f64()).eq(factors);
+        (same && self.outer.input_shape() == self.inner.output_shape()).then_some(weight)
     }
 }

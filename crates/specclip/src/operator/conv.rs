@@ -8,7 +8,9 @@ use crate::block::Columns;
 use crate::error::Error;
 use crate::kernel::convolution::Convolution;
 use crate::kernel::geometry::{AXES, Axis, Geometry, check_padded, check_padding};
-use crate::weight::{Parametric, check_gradient, check_weights};
+use crate::weight::{
+    IndependentPart, Parametric, check_gradient, check_weights, consecutive_parts,
+};
 
 const NAME: &str = "convolution";
 
@@ -323,6 +325,28 @@ impl<T: Real> Parametric for Conv<T> {
         self.kernel = Convolution::new(&self.geometry, weight, Arch::new());
         self.weight.clone_from(weight);
         Ok(())
+    }
+
+    /// The groups, whose channels and weights follow each other.
+    fn independent_parts(&self) -> Option<Vec<IndependentPart<T>>> {
+        let geometry = self.geometry.group()?;
+        let group = |shape: &[usize]| {
+            let mut shape = shape.to_vec();
+            shape[0] /= self.geometry.groups;
+            shape
+        };
+        Some(consecutive_parts(
+            &self.weight,
+            geometry.weights(),
+            |weight| Self {
+                kernel: Convolution::new(&geometry, weight, Arch::new()),
+                weight: weight.to_vec(),
+                weight_shape: group(&self.weight_shape),
+                input_shape: group(&self.input_shape),
+                output_shape: group(&self.output_shape),
+                geometry: geometry.clone(),
+            },
+        ))
     }
 }
 

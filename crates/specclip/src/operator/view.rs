@@ -3,7 +3,7 @@
 use super::{LinearOperator, Structure};
 use crate::block::{Block, Columns};
 use crate::error::Error;
-use crate::weight::Parametric;
+use crate::weight::{IndependentPart, Parametric};
 
 /// The transpose M' of an operator M.
 #[derive(Clone)]
@@ -58,6 +58,10 @@ impl<Op: Parametric> Parametric for Adjoint<Op> {
     }
     fn linear_weights(&self) -> Vec<bool> {
         self.0.linear_weights()
+    }
+    fn independent_parts(&self) -> Option<Vec<IndependentPart<Op::Scalar>>> {
+        let parts = self.0.independent_parts()?;
+        Some(parts.into_iter().map(|part| part.map(Adjoint)).collect())
     }
 }
 
@@ -137,5 +141,16 @@ impl<Op: Parametric> Parametric for Scaled<Op> {
     }
     fn linear_weights(&self) -> Vec<bool> {
         self.op.linear_weights()
+    }
+    fn independent_parts(&self) -> Option<Vec<IndependentPart<Op::Scalar>>> {
+        let factor = self.factor;
+        let scaled = |part: IndependentPart<_>| part.map(|op| Scaled { op, factor });
+        Some(
+            self.op
+                .independent_parts()?
+                .into_iter()
+                .map(scaled)
+                .collect(),
+        )
     }
 }
