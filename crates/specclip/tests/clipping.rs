@@ -8,7 +8,7 @@ use configurations::{Layer, values};
 use faer::Mat;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use specclip::clip::{ClipReport, FastClip, Method, Params, Step, clip, full_grid};
+use specclip::clip::{ClipReport, FastClip, Method, Params, Projection, Step, clip, full_grid};
 use specclip::operator::{
     Adjoint, Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Dense, Diagonal,
     PaddingMode, Separable, Sum, materialise,
@@ -632,7 +632,8 @@ impl Parametric for Crooked {
 /// An unconverged value is a lower estimate: it is never a success, however small it is.
 #[test]
 fn an_unconverged_judge_reports_no_success() {
-    for method in [Method::Scale, fastclip(Step::Automatic)] {
+    let projection = Method::Projection(Projection::default());
+    for method in [Method::Scale, fastclip(Step::Automatic), projection] {
         for c in [1e-3, 0.5, 1e6] {
             let mut op = Crooked(with_spectrum(6, 6, &[1.0, 0.8, 0.6, 0.4], 2));
             let report = clip(&mut op, c, &Params::new(method.clone())).unwrap();

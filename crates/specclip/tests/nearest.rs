@@ -5,19 +5,22 @@
 mod cases;
 mod common;
 mod configurations;
+mod projections;
 
 use std::time::Duration;
 
 use cases::{Case, read};
-use common::norm;
+use common::{distance, norm};
 use configurations::values;
+use faer::Mat;
+use projections::{checked, conv, flat, projection, sigma};
 use serde::Deserialize;
-use specclip::clip::{ClipReport, Method, Params, Projection, clip};
+use specclip::clip::{Method, Params, Projection, clip};
 use specclip::operator::{
-    Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Dense, Diagonal, PaddingMode,
-    Separable, Sum, materialise,
+    Adjoint, Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Dense, Diagonal,
+    PaddingMode, Separable, Sum,
 };
-use specclip::{BoxedParametric, Error, LinearOperator, Parametric, Real};
+use specclip::{BoxedParametric, Error, Parametric};
 
 #[derive(Deserialize)]
 struct Nearest {
@@ -28,53 +31,6 @@ struct Nearest {
     projected_weight: Vec<f64>,
     distance: f64,
     scaling_distance: f64,
-}
-
-fn projection(gap: f64, tolerance: f64) -> Params {
-    Params {
-        tolerance,
-        ..Params::new(Method::Projection(Projection {
-            gap,
-            time_limit: None,
-        }))
-    }
-}
-
-fn sigma<Op: LinearOperator + ?Sized>(op: &Op) -> f64 {
-    materialise(op).unwrap().singular_values().unwrap()[0]
-}
-
-fn flat<P: Parametric + ?Sized>(op: &P) -> Vec<f64> {
-    let weights = op.weights();
-    let all = weights.iter().copied().flatten();
-    all.map(|w| w.to_f64()).collect()
-}
-
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    norm(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>())
-}
-
-/// Projects and checks what holds of every projection: the norm and the distance that are reported, the
-/// certificate, and that scaling goes no less far.
-fn checked<P: Parametric + ?Sized>(op: &mut P, c: f64, gap: f64) -> ClipReport {
-    let (before, original) = (sigma(op), flat(op));
-    let report = clip(op, c, &projection(gap, 1e-6)).unwrap();
-    let after = sigma(op);
-    assert!(
-        report.reached && after <= c * (1.0 + 1e-6),
-        "{after} > {c}: {report:?}"
-    );
-    let moved = distance(&flat(op), &original);
-    assert!((moved - report.distance).abs() <= 1e-6 * moved);
-    let certificate = report.certificate.unwrap();
-    assert!(certificate.least_distance <= report.distance, "{report:?}");
-    assert!(certificate.gap <= gap, "{report:?}");
-    let scaling = (1.0 - c / before) * norm(&original);
-    assert!(
-        moved <= scaling * (1.0 + 1e-9),
-        "{moved} > {scaling} by scaling"
-    );
-    report
 }
 
 #[test]
@@ -128,12 +84,6 @@ fn projection_agrees_with_a_convex_solver() {
     }
 }
 
-fn conv(outputs: usize, inputs: usize, size: usize, params: &ConvParams) -> Conv<f64> {
-    let shape = [outputs, inputs / params.groups, 3, 3];
-    let count = shape.iter().product();
-    Conv::new(values(count, 3), &shape, &[inputs, size, size], params).unwrap()
-}
-
 fn layers() -> Vec<(&'static str, BoxedParametric<f64>)> {
     let zeros = ConvParams::new(2).padding(1, PaddingMode::Zeros);
     let reflect = ConvParams::new(2).padding(1, PaddingMode::Reflect);
@@ -156,6 +106,10 @@ fn layers() -> Vec<(&'static str, BoxedParametric<f64>)> {
         ("reflect padding", Box::new(conv(3, 4, 7, &reflect))),
         ("stride", Box::new(conv(4, 4, 9, &zeros.clone().stride(2)))),
         ("groups", Box::new(conv(6, 4, 6, &zeros.clone().groups(2)))),
+        (
+            "depthwise",
+            Box::new(conv(6, 3, 6, &reflect.clone().groups(3))),
+        ),
         ("transposed", Box::new(transposed.unwrap())),
         (
             "padding apart",
@@ -243,24 +197,66 @@ fn the_batch_norm_is_left_alone() {
 }
 
 /// The projection of a matrix has the singular values min(sigma, c), and a single tap is a matrix at every
-/// position: with reflect padding the outer samples are read more often.
+/// position: with reflect padding the outer samples are read more often. Groups have a matrix each.
 #[test]
 fn single_taps_and_matrices_are_projected_exactly() {
-    let weight = values(6 * 5, 4);
-    let pointwise = ConvParams::new(2).stride(2);
-    let padded = ConvParams::new(2).padding(1, PaddingMode::Reflect);
-    let shape = [6, 5, 1, 1];
-    let layers: [BoxedParametric<f64>; 3] = [
-        Box::new(Dense::new(weight.clone(), 6, 5).unwrap()),
-        Box::new(Conv::new(weight.clone(), &shape, &[5, 4, 4], &pointwise).unwrap()),
-        Box::new(Conv::new(weight.clone(), &shape, &[5, 3, 3], &padded).unwrap()),
+    let weight = || values(6 * 5, 4);
+    let dense = || Dense::new(weight(), 6, 5).unwrap();
+    let conv = |inputs, size, params: &ConvParams| {
+        let shape = [6, inputs / params.groups, 1, 1];
+        let weight = values(shape.iter().product(), 4);
+        Conv::new(weight, &shape, &[inputs, size, size], params).unwrap()
+    };
+    let transposed = |groups| {
+        let params = ConvTransposeParams {
+            stride: vec![2, 3],
+            groups,
+            ..ConvTransposeParams::new(2)
+        };
+        ConvTranspose::new(weight(), &[6, 5, 1, 1], &[6, 3, 3], &params).unwrap()
+    };
+    let padded = |mode| ConvParams::new(2).padding(1, mode);
+    let reflect = padded(PaddingMode::Reflect);
+    let layers: [(usize, BoxedParametric<f64>); 9] = [
+        (1, Box::new(dense())),
+        (1, Box::new(Adjoint(dense()))),
+        (1, Box::new(conv(5, 4, &ConvParams::new(2).stride(2)))),
+        (1, Box::new(conv(5, 3, &reflect))),
+        (2, Box::new(conv(4, 3, &reflect.clone().groups(2)))),
+        (6, Box::new(conv(6, 3, &reflect.clone().groups(6)))),
+        (
+            3,
+            Box::new(Adjoint(conv(
+                6,
+                3,
+                &padded(PaddingMode::Replicate).groups(3),
+            ))),
+        ),
+        (1, Box::new(transposed(1))),
+        (2, Box::new(Adjoint(transposed(2)))),
     ];
-    for mut op in layers {
+    for (i, (groups, mut op)) in layers.into_iter().enumerate() {
         let c = 0.5 * sigma(&*op);
+        let expected = matrix_distance(&flat(&*op), groups, 0.5);
         let report = checked(&mut *op, c, 1e-9);
-        assert_eq!(report.rounds, 1);
-        assert!((sigma(&*op) - c).abs() < 1e-12 * c);
+        assert_eq!(report.rounds, 1, "layer {i}");
+        assert!((sigma(&*op) - c).abs() < 1e-12 * c, "layer {i}");
+        assert!((report.distance - expected).abs() < 1e-12 * expected);
     }
+}
+
+/// How far the nearest matrices are whose singular values are at most `fraction` of the largest, for the
+/// matrices of six rows in all that follow each other in `weight`.
+fn matrix_distance(weight: &[f64], groups: usize, fraction: f64) -> f64 {
+    let rows = 6 / groups;
+    let cols = weight.len() / 6;
+    let values = weight.chunks_exact(rows * cols).flat_map(|matrix| {
+        let matrix = Mat::from_fn(rows, cols, |i, j| matrix[i * cols + j]);
+        matrix.singular_values().unwrap()
+    });
+    let values: Vec<f64> = values.collect();
+    let c = fraction * values.iter().copied().fold(0.0, f64::max);
+    norm(&values.iter().map(|s| (s - c).max(0.0)).collect::<Vec<_>>())
 }
 
 #[test]
