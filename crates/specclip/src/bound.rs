@@ -11,6 +11,7 @@ mod choice;
 mod cost;
 mod cover;
 mod dense;
+mod double;
 mod frequency;
 mod gradient;
 mod gram;

@@ -76,10 +76,11 @@ impl Real for f64 {
 /// The Euclidean norm of many numbers, in `f64`, whatever their scale is.
 pub(crate) fn norm<T: Real>(values: &[T]) -> f64 {
     let squares = sum_of_squares(values, 1.0);
-    if squares.is_normal() {
+    // Far above all that so many squares can have lost where they vanished.
+    if (1e-280..=f64::MAX).contains(&squares) {
         return squares.sqrt();
     }
-    // Squares that overflow or vanish: once more, relative to the largest number.
+    // Squares that overflow or may vanish: once more, relative to the largest number.
     let largest = values.iter().fold(0.0, |m: f64, x| m.max(x.to_f64().abs()));
     if largest == 0.0 || !largest.is_finite() {
         return squares.sqrt();

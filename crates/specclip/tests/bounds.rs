@@ -581,6 +581,38 @@ fn adversarial(n: usize, edge: f64, kind: usize) -> Vec<f64> {
     std::iter::once(1.0).chain(others).collect()
 }
 
+/// Sums in which every term but the first is lost: 1 + 2^16 squares of half a rounding error each.
+#[test]
+fn rounding_of_the_krylov_bound_is_covered() {
+    const N: usize = 1 << 16;
+    let weights = |small: i32| {
+        let mut weights = vec![2.0_f64.powi(small); N];
+        weights[0] = 1.0;
+        weights
+    };
+    let shape = ([1, N, 1], [N, 1], ConvParams::new(1));
+    let size = Krylov {
+        steps: 1_000_000_000,
+        block: 1,
+    };
+    let params = Params {
+        failure_probability: 0.5,
+        ..Params::default()
+    };
+    assert!(size.deficit(1, 0.5) < 1e-17);
+    let single = weights(-12).iter().map(|&w| w as f32).collect();
+    let single = Conv::<f32>::new(single, &shape.0, &shape.1, &shape.2).unwrap();
+    let double = Conv::<f64>::new(weights(-27), &shape.0, &shape.1, &shape.2).unwrap();
+    let brackets = |bound: f64, terms: i32| {
+        let truth = (1.0 + (N - 1) as f64 * 2.0_f64.powi(terms)).sqrt();
+        assert!(bound >= truth && bound <= 1.0001 * truth, "{bound} {truth}");
+    };
+    brackets(krylov(&single, &size, &params).unwrap().value, -24);
+    brackets(krylov(&Adjoint(single), &size, &params).unwrap().value, -24);
+    brackets(krylov(&double, &size, &params).unwrap().value, -54);
+    brackets(krylov(&Adjoint(double), &size, &params).unwrap().value, -54);
+}
+
 /// The bound fails no more often than it says; with a quarter of the deficit e it fails more often.
 #[test]
 fn the_krylov_bound_fails_as_rarely_as_stated() {

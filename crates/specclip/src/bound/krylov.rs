@@ -10,17 +10,24 @@
 //! run, and the start is random: a restart, a warm start or a stop that depends on what was seen
 //! would void the statement.
 //!
-//! *Rounding.* The basis is kept orthogonal to rounding, and the projected matrix T is computed in
-//! full, so ||T - T'||, which is zero in exact arithmetic, measures what rounding did; that norm and
-//! the departure of the basis from orthogonality are added to theta. This is a backward error: the
-//! statement is that of exact arithmetic for an operator that differs from M by so much.
+//! *Rounding.* With orthonormal Q and A Q = Q H + F, where H continues the basis, Q spans the Krylov space
+//! not of A but of a matrix A + E with (A + E) Q = Q H, and there is a symmetric E with ||E|| = ||F|| but for
+//! the asymmetry of T = Q' A Q (Davis, Kahan & Weinberger, SIAM J. Numer. Anal. 19, 1982). Krylov spaces do not
+//! change when a multiple of the identity is added, so the theorem holds for A + E + ||E|| I, which is positive
+//! semidefinite, and sigma_1^2 <= (theta + ||F||) / (1 - e). Where the operator's form is known it acts in `f64`,
+//! whatever type its weights have, and a column of F is bounded by the errors of its two actions ([`Sizes`]) and
+//! of the sums by which its image was made orthogonal to the basis. Of a closure nothing bounds the actions'
+//! errors; then M is what the closure computes. T is computed in full, and ||T - T'||, which is zero in exact
+//! arithmetic, and the departure of the basis from orthogonality are added to theta as well. This is a backward
+//! error: the statement is that of exact arithmetic for an operator that differs from M by so much.
 
 use faer::{Mat, Side};
 
-use super::rounding::{power_of_two, up};
+use super::double::{Sizes, rebuilt};
+use super::rounding::{U, power_of_two, up};
 use crate::block::Block;
 use crate::error::Error;
-use crate::operator::{Adjoint, LinearOperator};
+use crate::operator::{Adjoint, LinearOperator, Part};
 use crate::random::Random;
 use crate::svd::basis::{Basis, orthonormalise};
 
@@ -66,12 +73,18 @@ impl Krylov {
                 ),
             });
         }
-        let theta = if op.inputs() <= op.outputs() {
-            self.ritz_value(op, seed)?
-        } else {
-            self.ritz_value(&Adjoint(op), seed)?
+        let part = Part::new(op);
+        let sizes = Sizes::of(&part.structure);
+        // The bounds of errors are those of `f64`.
+        let exact = match sizes {
+            Some(_) if <Op::Block as Block>::UNIT_ROUNDOFF > U => rebuilt(&part)?,
+            _ => None,
         };
-        let (unit, theta) = theta;
+        drop(part);
+        let (unit, theta) = match exact {
+            Some(exact) => self.on_shorter_side(&exact, sizes, seed)?,
+            None => self.on_shorter_side(op, sizes, seed)?,
+        };
         let bound = up((theta / (1.0 - e)).sqrt()) * unit;
         // No norm is below ||M||_F / sqrt(n): where this one is, the actions have lost numbers too
         // small for their type.
@@ -82,11 +95,26 @@ impl Krylov {
         Ok(bound)
     }
 
+    /// [`ritz_value`](Self::ritz_value) of M'M or MM', whichever is smaller.
+    fn on_shorter_side<Op: LinearOperator + ?Sized>(
+        &self,
+        op: &Op,
+        sizes: Option<Sizes>,
+        seed: u64,
+    ) -> Result<(f64, f64), Error> {
+        if op.inputs() <= op.outputs() {
+            self.ritz_value(op, sizes, seed)
+        } else {
+            self.ritz_value(&Adjoint(op), sizes, seed)
+        }
+    }
+
     /// A power of two near to the norm, and the largest Ritz value of M'M over its square, with
     /// what rounding may have taken from it.
     fn ritz_value<Op: LinearOperator + ?Sized>(
         &self,
         op: &Op,
+        sizes: Option<Sizes>,
         seed: u64,
     ) -> Result<(f64, f64), Error> {
         let n = op.inputs();
@@ -100,6 +128,7 @@ impl Krylov {
         let empty = Basis::whole(&basis, 0);
         orthonormalise(&mut next, &empty, 0.0, &mut random);
         let (mut size, mut asymmetry) = (0, 0.0_f64);
+        let mut rounding = Rounding::new::<Op::Block>(most, sizes);
         let mut unit = None;
         for step in 1..=self.steps {
             if size + next.cols() > most {
@@ -117,7 +146,9 @@ impl Krylov {
             let unit =
                 *unit.get_or_insert_with(|| near(image.norms().into_iter().fold(0.0, f64::max)));
             image.scale(&vec![1.0 / unit; new.len()]);
+            let images = image.norms();
             if step == self.steps {
+                rounding.add(unit, &images, &vec![0.0; new.len()]);
                 let last = image.gram(0..new.len(), &image);
                 place(&mut projected, new.start, new.start, &last);
                 break;
@@ -125,6 +156,7 @@ impl Krylov {
             let mut power = op.input_block(new.len());
             op.adjoint(&image, &mut power)?;
             power.scale(&vec![1.0 / unit; new.len()]);
+            rounding.add(unit, &images, &power.norms());
             let parts = orthonormalise(&mut power, &Basis::whole(&basis, size), 0.0, &mut random);
             for (i, j) in (0..new.start).flat_map(|i| (0..new.len()).map(move |j| (i, j))) {
                 let known = projected[(new.start + j, i)];
@@ -151,8 +183,53 @@ impl Krylov {
         })?;
         let theta = values.last().copied().unwrap_or(0.0).max(0.0);
         let orthogonality = 16.0 * <Op::Block as Block>::UNIT_ROUNDOFF * size as f64;
-        let rounded = theta * (1.0 + orthogonality) + asymmetry.sqrt();
-        Ok((unit.unwrap_or(1.0), rounded))
+        let rounded = theta * (1.0 + orthogonality) + asymmetry.sqrt() + rounding.norm();
+        Ok((unit.unwrap_or(1.0), up(rounded)))
+    }
+}
+
+/// The square of the Frobenius norm of F: what rounding did to A Q = Q H.
+struct Rounding {
+    sizes: Option<Sizes>,
+    /// The error of making a vector orthogonal to the basis, relative to the vector.
+    basis: f64,
+    squares: f64,
+}
+
+impl Rounding {
+    fn new<B: Block>(most: usize, sizes: Option<Sizes>) -> Self {
+        // A pass subtracts a sum of at most so many vectors with coefficients whose norm is at most that of the
+        // vector: an error of gamma_(n+2) || |Q| ||, and || |Q| ||^2 is at most n. There are up to eight passes,
+        // and the last scaling.
+        let n = most as f64;
+        let sum = (n + 2.0) * B::UNIT_ROUNDOFF;
+        let basis = match sum < 0.25 {
+            true => 10.0 * sum * (1.0 + 2.0 * sum) * (1.0 + n.sqrt()),
+            false => f64::INFINITY,
+        };
+        Self {
+            sizes,
+            basis,
+            squares: 0.0,
+        }
+    }
+
+    /// Counts vectors of the basis, with the norms of their images y = M q and z = M' y over the unit: the error of
+    /// y is multiplied by M', that of z is relative to y.
+    fn add(&mut self, unit: f64, images: &[f64], powers: &[f64]) {
+        let (norm, error) = match self.sizes {
+            // Two more roundings: the division by the unit's power of two is exact, the norms are not.
+            Some(sizes) => (sizes.norm / unit, sizes.error / unit),
+            None => (0.0, 0.0),
+        };
+        for (y, z) in images.iter().zip(powers) {
+            let column = error * (norm + error + y * (1.0 + self.basis)) + self.basis * z;
+            self.squares += column * column;
+        }
+    }
+
+    fn norm(&self) -> f64 {
+        up(self.squares.sqrt() * (1.0 + 1e-6))
     }
 }
 

@@ -121,6 +121,25 @@ impl<T: Real> Conv<T> {
     }
 }
 
+impl Conv<f64> {
+    /// The convolution of a filter bank, with all three spatial axes.
+    pub(crate) fn of_bank(bank: &FilterBank) -> Self {
+        let g = &bank.geometry;
+        let shape = |first: &[usize], of: fn(&Axis) -> usize| {
+            let axes = g.axes.iter().map(of);
+            first.iter().copied().chain(axes).collect::<Vec<_>>()
+        };
+        Self {
+            weight: bank.weight.clone(),
+            weight_shape: shape(&[g.out_channels, g.in_per_group()], |axis| axis.kernel),
+            input_shape: shape(&[g.in_channels], |axis| axis.input),
+            output_shape: shape(&[g.out_channels], |axis| axis.output),
+            kernel: Convolution::new(g, &bank.weight, Arch::new()),
+            geometry: g.clone(),
+        }
+    }
+}
+
 /// The axes that the user named: the last ones.
 pub(super) fn used_axes(g: &Geometry, axes: usize) -> impl Iterator<Item = &Axis> {
     g.axes[AXES - axes..].iter()

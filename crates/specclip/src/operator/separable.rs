@@ -126,7 +126,7 @@ pub struct Separable<T> {
 
 impl<T: Real> Separable<T> {
     /// `matrices` has one entry for each axis after the channels.
-    pub(super) fn from_axes(
+    pub(crate) fn from_axes(
         operation: &'static str,
         input_shape: &[usize],
         matrices: Vec<AxisMatrix>,

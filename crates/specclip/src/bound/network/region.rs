@@ -14,17 +14,12 @@
 use super::Layers;
 use crate::block::Columns;
 use crate::bound::cost::action_cost;
-use crate::bound::rounding::{gamma, up};
+use crate::bound::rounding::{FAST, gamma, up};
 use crate::bound::schur::schur;
 use crate::bound::{Interval, Params};
 use crate::error::Error;
 use crate::graph::{Graph, Node, Op, Scale, Value};
 use crate::operator::{BoxedOperator, LinearOperator, Part, Structure, check_action};
-
-/// How many times the error of plain sums that of a fast convolution may be: the transforms of
-/// F(2 x 2, 3 x 3) with absolute values have, by Schur's test, at most 6 * 12 times the norm of the
-/// filter with absolute values (rows of 6 and columns of 12, to the power 1/2 for each axis).
-const FAST: usize = 128;
 
 /// A linear part of a graph; place 0 is the value that goes in, and place i + 1 that of step i.
 pub(super) struct Region {
