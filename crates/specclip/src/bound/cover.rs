@@ -3,10 +3,11 @@
 //! A convolution M is written as M = R C P, where the rows of C are rows of a periodic convolution
 //! (or rows of zeros), so that its norm bounds that of C. Axis by axis:
 //!
-//! - *Zero padding.* Outputs that read input samples begin at n + min(p_l + p_r, extent - 1) -
-//!   (extent - 1) different places. On a periodic grid of n + min(p_l + p_r, extent - 1) samples or
-//!   more, the input followed by zeros, the same windows begin at different places and read the
-//!   same numbers. R and P are identities.
+//! - *Zero padding.* With e = extent - 1, windows that read input samples begin at
+//!   n + min(p_l, e) + min(p_r, e) - e places in a row, of which the stride leaves some. A periodic grid of
+//!   n + min(p_l + p_r, e) samples has no fewer places, so on the grid these windows begin at different ones.
+//!   It holds the input and after it min(p_l + p_r, e) zeros, at least as many as a window reaches beyond
+//!   either end of the input, so they read the same numbers. R and P are identities.
 //! - *Circular padding.* Output o reads the periodic input from o s - p_l on: on a grid of n
 //!   samples it is the output of a convolution with any stride that divides s and n, and the same
 //!   one for all o with the same o s modulo n. R repeats outputs; its norm is the root of the largest

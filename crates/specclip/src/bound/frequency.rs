@@ -163,8 +163,8 @@ impl Grid {
     }
 
     /// No less than the norm of what rounding did to the blocks. An entry is a sum over taps of
-    /// weights times complex numbers of modulus 1, each known to 32 u: up to three fractions, times
-    /// 2 pi, and a sine.
+    /// weights times complex numbers of modulus 1, each known to 32 u ([`Frequencies::tap_wave`]), and
+    /// to 4 u more once it is over the root of the number of aliases.
     pub(super) fn error(&self) -> f64 {
         let g = self.blocks.geometry();
         let taps = g.taps();

@@ -10,6 +10,7 @@ use faer::{Mat, get_global_parallelism};
 use super::cover::covers;
 use super::dense;
 use super::rounding::{ENTRY, U, gamma, up};
+use crate::frequency::turns;
 use crate::kernel::geometry::{AXES, Geometry, unravel};
 use crate::operator::FilterBank;
 
@@ -81,13 +82,11 @@ impl Samples {
             let d = unravel(d, &spans);
             let cosine = |sample: usize| {
                 let at = unravel(sample, &sizes);
-                let turns: f64 = (0..AXES)
-                    .map(|i| {
-                        // t - t' modulo the samples, which are more.
-                        let shift = d[i] + sizes[i] * 2 - (kernel[i] - 1);
-                        (at[i] * shift % sizes[i]) as f64 / sizes[i] as f64
-                    })
-                    .sum();
+                let turns = turns(std::array::from_fn(|i| {
+                    // t - t' modulo the samples, which are more.
+                    let shift = d[i] + sizes[i] * 2 - (kernel[i] - 1);
+                    (at[i] * shift % sizes[i]) as f64 / sizes[i] as f64
+                }));
                 (std::f64::consts::TAU * turns).cos()
             };
             (0..count).map(cosine).collect()
@@ -124,6 +123,7 @@ impl Samples {
         let largest = values.into_iter().fold(0.0, f64::max);
         // The sum of |w_t w_t'| over all pairs is at most the number of taps times the squares.
         let pairs = self.differences.len();
+        // The cosines are known to 32 u.
         let rounding = gamma(count * self.taps + pairs + self.cosines.len()) + 48.0 * U;
         up((largest + rounding * self.taps as f64 * squares * 1.01) * self.factor)
     }

@@ -4,8 +4,8 @@
 mod linear;
 mod reach;
 
-use specclip::bound::network::{NetworkBound, Outcome, Reason, bound};
-use specclip::bound::{Argument, Params, interval};
+use specclip::bound::network::{Layers, NetworkBound, Outcome, Reason, bound};
+use specclip::bound::{Argument, Interval, Params, interval};
 use specclip::graph::{Activation, Graph, MaxPool, Node, Op, Scale, Value};
 use specclip::operator::{Compose, Conv, ConvParams, Dense, Diagonal, PaddingMode, materialise};
 use specclip::{BoxedOperator, Error, LinearOperator};
@@ -427,6 +427,59 @@ fn failure_probabilities_add_up() {
     close(failure([true, true]), 3e-3);
     close(failure([false, true]), 4e-3);
     close(failure([false, false]), 4e-3);
+}
+
+/// A layer whose interval is known, but for a probability.
+struct Known(Box<dyn Fn() -> BoxedOperator<f64>>, Interval);
+
+impl Layers for Known {
+    type Error = Error;
+
+    fn operator(&mut self, _: usize) -> Result<BoxedOperator<f64>, Error> {
+        Ok(self.0())
+    }
+    fn interval(&mut self, _: usize, _: &Params) -> Result<Interval, Error> {
+        Ok(self.1)
+    }
+}
+
+/// A region that ends with a node that only moves elements: its random bound is compared with the random bound of
+/// the layer and loses, so the constant that is kept is wrong if either is.
+#[test]
+fn a_comparison_that_decides_on_a_moved_value_counts() {
+    let make = dense(24, 4, 4);
+    let truth = norm_of(&make());
+    let known = Interval {
+        lower: truth * (1.0 - 1e-12),
+        upper: truth * (1.0 + 1e-12),
+        lower_by: Argument::Vector,
+        upper_by: Argument::Krylov,
+        failure_probability: 1e-4,
+    };
+    let mut graph = Graph::new();
+    let x = graph.input("x", &[2, 4]).unwrap();
+    let mut push = |op, inputs: &[Value], shape: &[usize]| {
+        graph.push("node", "Op", op, inputs, shape).unwrap()
+    };
+    let y = push(Op::linear(0, 4, 4), &[x], &[2, 4]);
+    let (axis, indices) = (0, vec![1, 0]);
+    let swapped = push(Op::Index { axis, indices }, &[y], &[2, 4]);
+    let moved = push(Op::Permute(vec![1, 0]), &[swapped], &[4, 2]);
+    let z = push(Activation::relu().into(), &[moved], &[4, 2]);
+    graph.output(z).unwrap();
+    let params = Params {
+        arguments: vec![Argument::Krylov],
+        failure_probability: 1e-3,
+        ..Params::default()
+    };
+    let found = bound(&graph, &mut Known(make, known), &params).unwrap();
+    let Outcome::Bounded(ends) = found.outcome else {
+        panic!("stopped");
+    };
+    assert!(ends.upper >= truth && ends.upper <= truth * (1.0 + 1e-10));
+    close(ends.failure_probability, 1.1e-3);
+    let steps: f64 = found.steps.iter().map(|s| s.failure_probability).sum();
+    close(steps, 1.1e-3);
 }
 
 /// Sums of a value with itself, 1100 times: 2^1100 is no finite bound, and that is what is said.

@@ -357,12 +357,15 @@ pub(super) fn offer(
         1.0
     };
     let smaller = factor.upper * constants[from] * worth < constants[last];
-    if let Some(entry) = &mut tape.entries[last] {
-        // The smaller of two random bounds is wrong if one of them is.
-        if smaller {
+    // The smaller of two random bounds is wrong if one of them is.
+    if smaller {
+        if let Some(entry) = &mut tape.entries[last] {
             entry.replace(factor, from, shown);
             entry.other_failure = if factor.failure > 0.0 { others } else { 0.0 };
-        } else if others > 0.0 {
+        }
+    } else if others > 0.0 {
+        let kept = tape.origin(last);
+        if let Some(entry) = &mut tape.entries[kept] {
             entry.other_failure += factor.failure;
         }
     }

@@ -85,6 +85,15 @@ impl<'g> Tape<'g> {
         constants
     }
 
+    /// The value whose rule gives the constant of `value`: itself, or the one that it is the same as. Values
+    /// that are the same as another are not steps, so what their choice fails by counts there.
+    pub(super) fn origin(&self, mut value: Value) -> Value {
+        while let Some(Rule::Same(from)) = self.entries[value].as_ref().map(|e| &e.rule) {
+            value = *from;
+        }
+        value
+    }
+
     /// The constant of all outputs stacked.
     fn total(&self, constants: &[f64]) -> f64 {
         match self.graph.outputs() {
