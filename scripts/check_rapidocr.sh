@@ -23,25 +23,7 @@ specclip=${1:-$root/target/release/specclip}
 folder=${2:-$root/target/rapidocr}
 package=rapidocr-onnxruntime==1.4.4
 
-fail() {
-    echo "check_rapidocr: $1" >&2
-    exit 2
-}
-
-# A virtual environment with pip is the one thing that needs both modules.
-python_is_ready() {
-    command -v python3 >/dev/null 2>&1 && python3 -c 'import ensurepip, venv' >/dev/null 2>&1
-}
-
-install_python() {
-    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-        fail "Python 3 with venv and pip was not found: install it (Debian: python3 python3-venv) and try again"
-    fi
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        python3 python3-venv >/dev/null
-    python_is_ready || fail "Python 3 was installed, but without venv and pip"
-}
+. "$root/scripts/python_env.sh"
 
 fetch_models() {
     # The package states an upper limit on Python for its code; only its model files are used here.
@@ -61,12 +43,7 @@ run_model() {
 }
 
 [ -x "$specclip" ] || fail "$specclip was not found: run cargo build --release first, or name the program"
-python_is_ready || install_python
-mkdir -p "$folder"
-python=$folder/venv/bin/python
-[ -x "$python" ] || python3 -m venv "$folder/venv"
-"$python" -c 'import numpy, onnx' 2>/dev/null ||
-    "$python" -m pip install --quiet --disable-pip-version-check numpy onnx
+python_env numpy onnx
 models=$folder/wheel/rapidocr_onnxruntime/models
 [ -d "$models" ] || fetch_models
 
