@@ -29,7 +29,8 @@ const COLUMNS: &str = "Columns:
   before, after  sigma_1 of the layer in MODEL and in OUT; * not converged
   upper          proven upper end of sigma_1 in OUT
   moved          ||W - W_0||_F of the weights, and in % of ||W_0||_F
-  gap            how much farther that is than necessary, at most (projection only)
+  gap            how much farther that is than necessary, at most (projection only); with --compose,
+                 than necessary with the batch norm as it is
   rounds         of the method
   state          kept (obeyed before), clipped, missed (not shown to obey), refused (see skipped)
   matvecs        products with M, its adjoint and its weight gradient, on one vector each
@@ -106,7 +107,7 @@ pub struct ClipArgs {
 /// The names of the methods on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MethodArg {
-    /// The nearest weights that obey, with a certificate of how near
+    /// The nearest weights that obey, with a certificate of how near; with --compose the batch norm stays
     Projection,
     /// Gradient steps that shrink the leading singular direction
     #[value(name = "fastclip")]
