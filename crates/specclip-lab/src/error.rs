@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A network of these sizes does not exist.
+    #[error("the network: {0}")]
+    Network(#[from] specclip::Error),
     /// A file or folder cannot be opened or read.
     #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
     Read {

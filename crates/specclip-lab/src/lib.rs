@@ -16,6 +16,8 @@
 //!   order and with random crops and flips for training ([`Batches::training`]), as they lie for evaluation
 //!   ([`Batches::evaluation`]). [`Sampling`] says how; [`DatasetKind`] knows what is usual for each data set.
 //!   Starting at a later batch costs nothing.
+//! - [`network`] has the networks of the paper's experiments: one convolution and one dense layer, ResNet-18, and DLA,
+//!   with their batch normalisations or without.
 //! - [`EventWriter`] writes losses, accuracies and norms as an event file that TensorBoard shows; a resumed run first
 //!   cuts the file back to the step of its checkpoint ([`EventWriter::resume`]).
 //!
@@ -39,6 +41,7 @@ mod batches;
 mod data;
 mod error;
 mod events;
+pub mod network;
 
 pub use augment::Augmentation;
 pub use batches::{Batch, Batches, Sampling};

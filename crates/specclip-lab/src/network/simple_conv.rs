@@ -1,0 +1,85 @@
+//! One convolution and one dense layer.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+use specclip::operator::{ConvKernel, ConvParams, PaddingMode};
+
+use super::{Build, ConvNorm};
+use crate::error::Error;
+
+/// What a [`SimpleConv`] is made of; by default the first setting of the paper's Figure 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SimpleConvConfig {
+    /// Channels, height and width of an image.
+    pub input: [usize; 3],
+    /// Output channels of the convolution.
+    pub channels: usize,
+    /// Taps along an axis.
+    pub kernel: usize,
+    /// Stride along both axes.
+    pub stride: usize,
+    /// Padding on all sides.
+    pub padding: usize,
+    /// What is padded.
+    pub mode: PaddingMode,
+    /// Whether a batch normalisation follows the convolution.
+    pub batch_norm: bool,
+    /// Outputs of the dense layer.
+    pub classes: usize,
+}
+
+impl Default for SimpleConvConfig {
+    fn default() -> Self {
+        Self {
+            input: [1, 28, 28],
+            channels: 64,
+            kernel: 3,
+            stride: 1,
+            padding: 1,
+            mode: PaddingMode::Reflect,
+            batch_norm: false,
+            classes: 10,
+        }
+    }
+}
+
+/// A convolution, batch normalisation if asked for, ReLU, and a dense layer: the network of the paper's
+/// Figure 1.
+#[derive(Module, Debug)]
+pub struct SimpleConv {
+    conv: ConvNorm,
+    head: Linear,
+}
+
+impl SimpleConv {
+    /// A network with weights as PyTorch draws them.
+    ///
+    /// # Errors
+    /// When the sizes do not fit each other.
+    pub fn new(config: &SimpleConvConfig, device: &Device) -> Result<Self, Error> {
+        let build = Build {
+            batch_norm: config.batch_norm,
+            device,
+        };
+        let weight = [
+            config.channels,
+            config.input[0],
+            config.kernel,
+            config.kernel,
+        ];
+        let params = ConvParams::new(2)
+            .padding(config.padding, config.mode)
+            .stride(config.stride);
+        let output = ConvKernel::<f32>::output_shape(&weight, &config.input, &params)?;
+        Ok(Self {
+            conv: build.conv_with(weight, params)?,
+            head: LinearConfig::new(output.iter().product(), config.classes).init(device),
+        })
+    }
+
+    /// Logits (examples, classes) of a batch (examples, channels, height, width).
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        self.head.forward(self.conv.activated(x).flatten(1, 3))
+    }
+}
