@@ -68,9 +68,12 @@ impl Parametric for Whole {
     }
 }
 
-/// Layers in groups, each made anew by a call.
-fn grouped() -> Vec<(String, Box<dyn Fn() -> BoxedParametric<f64>>)> {
-    let mut layers: Vec<(String, Box<dyn Fn() -> BoxedParametric<f64>>)> = Vec::new();
+/// Makes a layer.
+type Make = Box<dyn Fn() -> BoxedParametric<f64>>;
+
+/// Layers in groups.
+fn grouped() -> Vec<(String, Make)> {
+    let mut layers: Vec<(String, Make)> = Vec::new();
     let modes = [
         PaddingMode::Zeros,
         PaddingMode::Circular,
@@ -320,8 +323,8 @@ fn large_kernels_are_projected_within_the_gap() {
         report.reached && report.certificate.unwrap().gap <= 2e-2,
         "{report:?}"
     );
-    // Cuts alone end after eight rounds.
-    assert!(report.rounds > 8, "{report:?}");
+    // Cuts alone end after eight rounds; without the directions that join it takes many more than these.
+    assert!((9..40).contains(&report.rounds), "{report:?}");
     let accurate = svd::Params {
         tolerance: 1e-5,
         seed: 9,
