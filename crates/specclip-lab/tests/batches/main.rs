@@ -44,6 +44,9 @@ proptest! {
         let rest: Vec<Batch> = later.by_ref().collect();
         prop_assert_eq!(&rest[..], &all[start.min(all.len())..]);
         prop_assert!(later.next().is_none());
+        let mut direct = Batches::training(&data, &sampling, number).unwrap();
+        prop_assert_eq!(direct.nth(start), all.get(start).cloned());
+        prop_assert_eq!(direct.len(), all.len().saturating_sub(start + 1));
     }
 
     #[test]
