@@ -22,8 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::flex().autodiff();
     for method in [
         ("projection", Method::Projection(Projection::default())),
-        ("fastclip", Method::FastClip(FastClip::default())),
         ("scale", Method::Scale),
+        ("fastclip", Method::FastClip(FastClip::default())),
     ] {
         device.seed(0);
         let mut net = ResNet18::new(3, 10, true, &device)?;

@@ -129,17 +129,13 @@ pub(super) fn top<Op: LinearOperator + ?Sized>(
     tolerance: f64,
     seed: u64,
 ) -> Result<Triplets<Op::Block>, Error> {
-    singular_values(op, 1, &solver(tolerance, seed, Op::Block::UNIT_ROUNDOFF))
-}
-
-/// The settings of a solve that judges by `tolerance`.
-pub(super) fn solver(tolerance: f64, seed: u64, roundoff: f64) -> svd::Params {
-    let least = (32.0 * roundoff).max(1e-11);
-    svd::Params {
+    let least = (32.0 * Op::Block::UNIT_ROUNDOFF).max(1e-11);
+    let params = svd::Params {
         tolerance: (0.1 * tolerance).clamp(least, 1e-4),
         seed,
         ..svd::Params::default()
-    }
+    };
+    singular_values(op, 1, &params)
 }
 
 /// What sigma_1 is at most, if the triplet is the largest: sigma and its residual.

@@ -23,7 +23,6 @@ use crate::Real;
 use crate::block::Block;
 use crate::error::Error;
 use crate::real::norm;
-use crate::svd::Triplets;
 use crate::weight::Parametric;
 use cuts::Cuts;
 use dual::Ascent;
@@ -117,41 +116,34 @@ fn search<P: Parametric + ?Sized>(
 }
 
 /// Rounds of [`approach`], at most.
-const APPROACH_ROUNDS: usize = 8;
+const APPROACH_ROUNDS: usize = 4;
 
-/// Moves the weights of `op`, whose leading triplets are `top`, towards the nearest ones with norm at
-/// most `c` by rounds of cuts alone, and leaves what is still a little above c to the caller: for
-/// weights that are nearly there already, a small part of the work of [`solve`].
+/// Moves the weights of `op` towards the nearest ones with norm at most `targets.sought` by rounds of
+/// cuts alone, until what is left above is little beside the tolerance, and leaves that to the caller:
+/// for weights that are nearly there already, a small part of the work of [`solve`].
 pub(super) fn approach<P: Parametric + ?Sized>(
     op: &mut P,
-    c: f64,
-    seed: u64,
-    top: &Triplets<P::Block>,
+    targets: &Targets,
+    params: &Params,
 ) -> Result<Moved, Error> {
-    let targets = Targets {
-        asked: c,
-        sought: c,
-        sigma: top.sigma[0],
-    };
-    if let Some(moved) = matrix::solve(op, &targets)? {
+    if let Some(moved) = matrix::solve(op, targets)? {
         return Ok(moved);
     }
-    let mut layer = Layer::new(op, seed)?;
+    let c = targets.sought;
+    let mut layer = Layer::new(op, params.seed)?;
     let capacity = (CUT_MEMORY / layer.bytes()).clamp(16, MOST_CUTS);
     let mut cuts = Cuts::new(&layer, capacity);
-    let mut top = top.clone();
     let mut rounds = 0;
-    loop {
+    while rounds < APPROACH_ROUNDS {
+        let top = layer.look(16, 1, 48)?;
         let above = top.sigma.iter().take_while(|&&s| s > c).count();
-        if above == 0 || rounds == APPROACH_ROUNDS || cuts.room() == 0 {
+        if top.sigma[0] <= c * (1.0 + 2.0 * params.tolerance) || cuts.room() == 0 {
             break;
         }
         rounds += 1;
         cuts.add(&mut layer, &top, above, c)?;
         cuts.solve();
-        let weights = layer.moved(&cuts.step());
-        layer.set(&weights)?;
-        top = layer.look(16, 1, 48)?;
+        layer.set(&layer.moved(&cuts.step()))?;
     }
     Ok(Moved {
         rounds,

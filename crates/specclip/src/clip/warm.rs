@@ -9,16 +9,14 @@ use crate::error::Error;
 use crate::svd::{self, Shift, Triplets, singular_values, singular_values_from};
 use crate::weight::Parametric;
 
-/// Leading singular vectors that are kept from time to time.
-const KEPT: usize = 4;
-
-/// A layer's singular vectors from one clip to the next.
+/// A layer's leading singular vector from one step of training to the next.
 ///
-/// A clip costs a few solves that start from them. Every solve also looks from random vectors for
-/// what they do not see, so a direction that has grown elsewhere is found.
+/// It is followed by PowerQR, as the paper does. A clip itself measures from random vectors: what has
+/// grown elsewhere is not in the old vector, and a warm solve that is checked from random vectors costs
+/// more than one from random vectors alone.
 #[derive(Debug, Clone)]
 pub struct Warm<T> {
-    /// Right singular vectors.
+    /// The right singular vector.
     vectors: Option<Columns<T>>,
     /// Another one for every solve.
     seed: u64,
@@ -88,7 +86,7 @@ impl<T: Real> Warm<T> {
         P: Parametric<Scalar = T> + ?Sized,
     {
         let top = self.top(op, tolerance)?;
-        Ok((top.sigma[0], is_known(&top)))
+        Ok((top.sigma[0], top.converged()))
     }
 
     /// Brings the norm down to `c`; a layer that obeys stays bit for bit.
@@ -128,7 +126,7 @@ impl<T: Real> Warm<T> {
         let mut report = WarmReport {
             before: top.sigma[0],
             after: top.sigma[0],
-            converged: is_known(&top),
+            converged: top.converged(),
             distance: 0.0,
             matvecs: top.matvecs,
         };
@@ -140,13 +138,24 @@ impl<T: Real> Warm<T> {
         let factor = c / judge::above(&top);
         let moved = match &params.method {
             Method::Scale => scale::solve(op, factor)?,
-            Method::FastClip(settings) => fastclip::solve(op, c, settings, params, &first(&top))?,
-            Method::Projection(_) => projection::approach(op, c, self.next_seed(), &top)?,
+            Method::FastClip(settings) => fastclip::solve(op, c, settings, params, &top)?,
+            Method::Projection(_) => {
+                let targets = projection::Targets {
+                    asked: c,
+                    sought: c,
+                    sigma: top.sigma[0],
+                };
+                let params = Params {
+                    seed: self.next_seed(),
+                    ..params.clone()
+                };
+                projection::approach(op, &targets, &params)?
+            }
             Method::Frequency { crop } => frequency::solve(op, c, *crop)?,
         };
         let top = self.settle(op, c, params)?;
         report.after = top.sigma[0];
-        report.converged &= is_known(&top);
+        report.converged &= top.converged();
         report.matvecs += moved.matvecs + top.matvecs;
         report.distance = distance(&owned(op), original);
         Ok(report)
@@ -176,23 +185,25 @@ impl<T: Real> Warm<T> {
         Ok(top)
     }
 
-    /// The leading triplets, from the vectors where there are some; their vectors are kept.
+    /// The leading triplet, from random vectors; its vector is kept.
     fn top<P>(&mut self, op: &P, tolerance: f64) -> Result<Triplets<Columns<T>>, Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
-        let params = judge::solver(tolerance, self.next_seed(), T::UNIT_ROUNDOFF);
-        self.solve(op, &params)
+        let top = judge::top(op, tolerance, self.next_seed())?;
+        self.vectors = Some(top.v.clone());
+        Ok(top)
     }
 
+    /// One value from the vector where there is one.
     fn solve<P>(&mut self, op: &P, params: &svd::Params) -> Result<Triplets<Columns<T>>, Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
         let fits = |v: &&Columns<T>| Block::rows(*v) == op.inputs();
         let found = match self.vectors.as_ref().filter(fits) {
-            Some(start) => singular_values_from(op, KEPT, params, start)?,
-            None => singular_values(op, KEPT, params)?,
+            Some(start) => singular_values_from(op, 1, params, start)?,
+            None => singular_values(op, 1, params)?,
         };
         self.vectors = Some(found.v.clone());
         Ok(found)
@@ -202,21 +213,4 @@ impl<T: Real> Warm<T> {
         self.seed = self.seed.wrapping_add(1);
         self.seed
     }
-}
-
-/// The first triplet alone: FastClip follows one vector.
-fn first<B: Block>(top: &Triplets<B>) -> Triplets<B> {
-    Triplets {
-        u: top.u.columns(0..1),
-        sigma: top.sigma[..1].to_vec(),
-        v: top.v.columns(0..1),
-        residuals: top.residuals[..1].to_vec(),
-        states: top.states[..1].to_vec(),
-        ..top.clone()
-    }
-}
-
-/// Whether the first triplet has converged: the others only help to find it.
-fn is_known<B>(top: &Triplets<B>) -> bool {
-    top.states.first() == Some(&svd::State::Converged)
 }
