@@ -201,7 +201,7 @@ impl<T: Scalar> Block for TensorBlock<T> {
         let inverse: Vec<f64> = largest
             .iter()
             .map(|&m| {
-                if m > 0.0 && (1.0 / m).is_finite() {
+                if m > 0.0 && T::from_f64(1.0 / m).to_f64().is_finite() {
                     1.0 / m
                 } else {
                     1.0

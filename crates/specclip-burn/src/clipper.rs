@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use globset::Glob;
+use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 use specclip::clip::{Method, Params, Projection, Warm};
 use specclip::{Block, Columns};
@@ -95,6 +95,8 @@ pub struct Clipper {
     traced: Vec<TracedLayer>,
     watched: Vec<Watched>,
     batch_norms: BatchNorms,
+    /// Later ones go before earlier ones.
+    targets: Vec<(GlobMatcher, f64)>,
     params: Params,
     every: u64,
     steps: u64,
@@ -126,6 +128,7 @@ impl Clipper {
             traced: trace(module, input_shape, forward)?,
             watched: Vec::new(),
             batch_norms: BatchNorms::Keep,
+            targets: Vec::new(),
             params: Params::new(Method::Projection(Projection::default())),
             every: 50,
             steps: 0,
@@ -146,7 +149,25 @@ impl Clipper {
             Kind::BatchNorm { .. } => self.batch_norms != BatchNorms::Keep && !inside.contains(i),
             _ => true,
         };
-        let units = self.traced.iter().enumerate().filter(taken);
+        // A layer that runs many times in the same way, as in a recurrent network, is clipped once.
+        let mut seen = Vec::new();
+        let mut new = |layer: &TracedLayer| {
+            let place = (
+                layer.weight,
+                layer.kind.clone(),
+                layer.input_shape.clone(),
+                composed(layer),
+            );
+            let new = !seen.contains(&place);
+            seen.push(place);
+            new
+        };
+        let units = self
+            .traced
+            .iter()
+            .enumerate()
+            .filter(taken)
+            .filter(|(_, layer)| new(layer));
         let watched = units.enumerate().map(|(place, (_, layer))| Watched {
             unit: Unit {
                 layer: layer.clone(),
@@ -157,9 +178,16 @@ impl Clipper {
             warm: Warm::new((place as u64) << 32),
         });
         self.watched = watched.collect();
+        for (matcher, c) in &self.targets {
+            for watched in &mut self.watched {
+                if watched.is_named(matcher) {
+                    watched.target = Some(*c);
+                }
+            }
+        }
     }
 
-    /// What happens to batch normalisations; targets are to be set after this.
+    /// What happens to batch normalisations.
     #[must_use]
     pub fn batch_norms(mut self, batch_norms: BatchNorms) -> Self {
         self.batch_norms = batch_norms;
@@ -185,14 +213,13 @@ impl Clipper {
         }
         let matcher = Glob::new(glob).map_err(|error| setting("glob", error.to_string()))?;
         let matcher = matcher.compile_matcher();
-        let mut found = false;
-        for watched in &mut self.watched {
-            if matcher.is_match(watched.unit.name()) {
-                watched.target = Some(c);
-                found = true;
-            }
-        }
-        if found {
+        if self
+            .watched
+            .iter()
+            .any(|watched| watched.is_named(&matcher))
+        {
+            self.targets.push((matcher, c));
+            self.arrange();
             return Ok(self);
         }
         let names: Vec<String> = self.watched.iter().map(|w| w.unit.name()).collect();
@@ -202,8 +229,9 @@ impl Clipper {
         ))
     }
 
-    /// How layers are clipped. FastClip also makes one iteration of PowerQR with every step, as the
-    /// paper does.
+    /// How layers are clipped. FastClip also makes one iteration of PowerQR with every step, and starts
+    /// from the vector that this has found, as the paper does. The projection makes a few rounds of cuts
+    /// ([`Warm::clip`]); its gap and its time limit have no meaning here.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.params.method = method;
@@ -226,7 +254,8 @@ impl Clipper {
     }
 
     /// To be called after each step of the optimiser. Parameters keep their identity, so that the
-    /// optimiser's state is not touched.
+    /// optimiser's state is not touched. Where the network must outlive an error, pass a clone: its
+    /// parameters are shared, not copied.
     ///
     /// # Errors
     /// [`Error::Layer`] when a layer cannot be measured (its weights are not finite, for instance) and
@@ -254,37 +283,46 @@ impl Clipper {
     pub fn clip<M: Module>(&mut self, module: M) -> Result<M, Error> {
         let mut values = self.read(&module);
         let mut changed = Values::new();
-        self.report.clear();
+        let mut reports = Vec::new();
         for watched in &mut self.watched {
             let (report, updates) = watched.clip(&values, &self.params)?;
-            self.report.push(report);
+            reports.push(report);
             for (id, value) in updates {
                 values.insert(id, value.clone());
                 changed.insert(id, value);
             }
         }
-        self.settle_shared(&mut values, &mut changed)?;
+        self.settle_shared(&mut values, &mut changed, &mut reports)?;
+        self.report = reports;
         if changed.is_empty() {
             return Ok(module);
         }
         Ok(module.map(&mut Write { values: changed }))
     }
 
-    /// A weight that several layers use obeys the tightest: what a later use has moved is measured again
-    /// in the earlier ones, and multiplied.
-    fn settle_shared(&mut self, values: &mut Values, changed: &mut Values) -> Result<(), Error> {
+    /// Weights that several layers use obey the tightest: what one use has moved is measured again in
+    /// all of them, and multiplied down.
+    fn settle_shared(
+        &mut self,
+        values: &mut Values,
+        changed: &mut Values,
+        reports: &mut [LayerReport],
+    ) -> Result<(), Error> {
         let scale = Params {
             method: Method::Scale,
             ..self.params.clone()
         };
-        let weights: Vec<_> = self.watched.iter().map(|w| w.unit.layer.weight).collect();
+        let weights: Vec<_> = self.watched.iter().map(|w| w.unit.weights()).collect();
+        let uses = |id| weights.iter().filter(|all| all.contains(id)).count();
         for (i, watched) in self.watched.iter_mut().enumerate() {
-            let shared = weights.iter().filter(|&&id| id == weights[i]).count() > 1;
-            if !shared || !changed.contains_key(&weights[i]) {
+            let moved = |id| uses(id) > 1 && changed.contains_key(id);
+            if !weights[i].iter().any(moved) {
                 continue;
             }
             let (report, updates) = watched.clip(values, &scale)?;
-            self.report[i].after = report.after;
+            reports[i].after = report.after;
+            reports[i].converged &= report.converged;
+            reports[i].matvecs += report.matvecs;
             for (id, value) in updates {
                 values.insert(id, value.clone());
                 changed.insert(id, value);
@@ -343,7 +381,8 @@ impl Clipper {
                     .to_owned(),
             ));
         }
-        for (watched, layer) in self.watched.iter_mut().zip(state.layers) {
+        let mut all = Vec::new();
+        for (watched, layer) in self.watched.iter().zip(state.layers) {
             let cols = layer.vectors.len().checked_div(layer.rows).unwrap_or(0);
             let vectors = match cols {
                 0 => None,
@@ -352,7 +391,10 @@ impl Clipper {
                         .map_err(|source| layer_error(&watched.unit, source))?,
                 ),
             };
-            watched.warm = Warm::restore(vectors, layer.seed);
+            all.push(Warm::restore(vectors, layer.seed));
+        }
+        for (watched, warm) in self.watched.iter_mut().zip(all) {
+            watched.warm = warm;
         }
         self.steps = state.steps;
         Ok(())
@@ -360,6 +402,11 @@ impl Clipper {
 }
 
 impl Watched {
+    /// By its own name, or by that of its convolution.
+    fn is_named(&self, matcher: &GlobMatcher) -> bool {
+        matcher.is_match(self.unit.name()) || matcher.is_match(&self.unit.layer.name)
+    }
+
     /// Clips or measures; returns what was found and the parameters that have moved.
     fn clip(&mut self, values: &Values, params: &Params) -> Result<(LayerReport, Values), Error> {
         let mut operator = self.unit.operator(values)?;

@@ -74,7 +74,7 @@ impl Call {
 /// for each output channel.
 ///
 /// # Panics
-/// When the shapes, the parameters and the number of dimensions (3, 4 or 5) do not fit each other,
+/// When the types, the shapes, the parameters and the number of dimensions (3, 4 or 5) do not fit each other,
 /// as Burn's convolutions do.
 pub fn conv<const D: usize>(
     x: Tensor<D>,
@@ -82,6 +82,19 @@ pub fn conv<const D: usize>(
     bias: Option<Tensor<1>>,
     params: &ConvParams,
 ) -> Tensor<D> {
+    assert_eq!(
+        x.dtype(),
+        weight.dtype(),
+        "a convolution's input and weight must be of one type"
+    );
+    if let Some(bias) = &bias {
+        let channels = weight.dims()[0];
+        assert_eq!(
+            bias.dims(),
+            [channels],
+            "a bias has one number for each output channel"
+        );
+    }
     let call = Call::new(&x.dims()[1..], &weight.dims(), params);
     let output = if has_kernel(&x) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());

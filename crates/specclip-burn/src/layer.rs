@@ -37,6 +37,15 @@ impl Unit {
         all
     }
 
+    /// The parameters that a clip may move.
+    pub(crate) fn weights(&self) -> Vec<ParamId> {
+        let batch_norm = self.batch_norm.as_ref().map(|layer| layer.weight);
+        [Some(self.layer.weight), batch_norm]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
     /// The name that reports use.
     pub(crate) fn name(&self) -> String {
         match &self.batch_norm {
@@ -223,7 +232,10 @@ impl Read {
 
 impl ModuleVisitor for Read {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(values) = self.values.get_mut(&param.id) {
+        // Of one parameter in several places the optimiser moves the first.
+        if let Some(values) = self.values.get_mut(&param.id)
+            && values.is_empty()
+        {
             let tensor = param.val();
             if tensor.dtype() == DType::F32 {
                 *values = tensor.into_data().try_to_vec().unwrap_or_default();
@@ -239,7 +251,7 @@ pub(crate) struct Write {
 
 impl ModuleMapper for Write {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(values) = self.values.remove(&param.id) else {
+        let Some(values) = self.values.get(&param.id).cloned() else {
             return param;
         };
         param.map(|old| {

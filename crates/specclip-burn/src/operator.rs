@@ -57,7 +57,14 @@ where
         }
         let device = device.clone().inner();
         let zero = Tensor::zeros(batch_shape::<D>(1, input_shape), (&device, T::DTYPE));
-        let value = f(zero);
+        let value = f(zero).without_autodiff();
+        if value.dtype() != T::DTYPE {
+            return Err(invalid(format!(
+                "the closure gives {:?} for {:?}; choose the type that its module has",
+                value.dtype(),
+                T::DTYPE
+            )));
+        }
         let found = value.dims();
         let outputs: usize = found[1..].iter().product();
         if found[0] != 1 || outputs == 0 {
@@ -128,7 +135,8 @@ where
     fn difference(&self, rows: Tensor<2>, t: &[f64]) -> Tensor<2> {
         let count = t.len();
         let enlarged = scaled::<T>(rows, t);
-        let value = (self.f)(enlarged.reshape(batch_shape::<D>(count, &self.input_shape)));
+        let value = (self.f)(enlarged.reshape(batch_shape::<D>(count, &self.input_shape)))
+            .without_autodiff();
         let difference = value.reshape([count, self.outputs()]) - self.offset.clone();
         let inverse: Vec<f64> = t.iter().map(|t| 1.0 / t).collect();
         scaled::<T>(difference, &inverse)

@@ -4,7 +4,9 @@
 //! transposed convolutions, dense layers and batch normalisations are matched to the parameters of
 //! the module by the tensors that hold them.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::Capture;
 use burn::backend::ir::{
@@ -12,7 +14,7 @@ use burn::backend::ir::{
     PadOpIr, ScalarIr, TensorId, TensorIr,
 };
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use specclip::operator::{ConvParams, ConvTransposeParams, PaddingMode};
 
 use crate::conv::recorded;
@@ -72,8 +74,8 @@ pub struct TracedLayer {
 /// is for inference.
 ///
 /// # Errors
-/// [`Error::Trace`] when the forward pass cannot be recorded (it reads values in between) or no layer
-/// is found.
+/// [`Error::Trace`] when the forward pass cannot be recorded (it reads values in between, or takes
+/// another shape), no layer is found, a layer's weight is computed from parameters, or is not F32.
 pub fn trace<M, const D: usize, const E: usize>(
     module: &M,
     input_shape: &[usize],
@@ -93,16 +95,20 @@ where
     let capture = Device::capture();
     let shape: [usize; D] = std::array::from_fn(|i| if i == 0 { 1 } else { input_shape[i - 1] });
     let mut names = Names::default();
-    let graph = capture.capture_scope(|scope| {
-        let module = module.to_device(&capture);
-        module.visit(&mut names);
-        let x = Tensor::<D>::zeros(shape, &Device::flex()).to_device(&capture);
-        let input = id(&x);
-        let output = forward(&module, x);
-        scope.complete(input, id(&output))
-    });
-    let captured = graph.map_err(|error| Error::Trace(format!("{error:?}")))?;
-    let layers = Reader::new(&names, &captured.graph).layers();
+    let record = || {
+        capture.capture_scope(|scope| {
+            let module = module.to_device(&capture);
+            module.visit(&mut names);
+            let x = Tensor::<D>::zeros(shape, &Device::flex()).to_device(&capture);
+            let input = id(&x);
+            let output = forward(&module, x);
+            scope.complete(input, id(&output))
+        })
+    };
+    // Burn's layers say by panicking that an input does not fit, or that a value is not there to read.
+    let recorded = catch_unwind(AssertUnwindSafe(record)).map_err(|panic| refused(&*panic))?;
+    let captured = recorded.map_err(|error| Error::Trace(format!("{error:?}")))?;
+    let layers = Reader::new(&names, &captured.graph).layers()?;
     if layers.is_empty() {
         return Err(Error::Trace(
             "the forward pass has no convolution, transposed convolution, dense layer or batch \
@@ -111,6 +117,17 @@ where
         ));
     }
     Ok(layers)
+}
+
+fn refused(panic: &(dyn Any + Send)) -> Error {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason was given");
+    Error::Trace(format!(
+        "the forward pass cannot be recorded on an example of this shape: {message}"
+    ))
 }
 
 fn id<const D: usize>(tensor: &Tensor<D>) -> Option<TensorId> {
@@ -153,6 +170,8 @@ struct Reader<'a> {
     /// The convolution whose output a tensor is, a bias added or not.
     outputs: HashMap<TensorId, usize>,
     layers: Vec<TracedLayer>,
+    /// Layers whose weight is computed from parameters.
+    computed: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -173,24 +192,33 @@ impl<'a> Reader<'a> {
             readers,
             outputs: HashMap::new(),
             layers: Vec::new(),
+            computed: 0,
         }
     }
 
-    fn layers(mut self) -> Vec<TracedLayer> {
+    fn layers(mut self) -> Result<Vec<TracedLayer>, Error> {
         for operation in &self.graph.operations {
-            self.read(operation);
+            self.read(operation)?;
         }
-        self.layers
+        if self.computed > 0 {
+            return Err(Error::Trace(format!(
+                "{} layers apply a weight that is computed from parameters (transposed, merged or \
+                 normalised in the forward pass), which a clip could not write back; let the layer read \
+                 its parameter itself",
+                self.computed
+            )));
+        }
+        Ok(self.layers)
     }
 
-    fn read(&mut self, operation: &'a OperationIr) {
+    fn read(&mut self, operation: &'a OperationIr) -> Result<(), Error> {
         match operation {
-            OperationIr::Module(module) => self.read_module(module),
+            OperationIr::Module(module) => self.read_module(module)?,
             OperationIr::Custom(custom) => {
                 if let (Some(params), [x, weight], [out]) =
                     (recorded(custom), &custom.inputs[..], &custom.outputs[..])
                 {
-                    self.conv(x, weight, out, params);
+                    self.conv(x, weight, out, params)?;
                 }
             }
             OperationIr::NumericFloat(_, NumericOperationIr::Pad(pad)) => {
@@ -200,6 +228,7 @@ impl<'a> Reader<'a> {
                 // A bias: one side is a layer's output, the other made of parameters.
                 for (a, b) in [(&add.lhs, &add.rhs), (&add.rhs, &add.lhs)] {
                     if self.constant.contains(&b.id)
+                        && add.out.shape == a.shape
                         && self.is_read_once(a)
                         && let Some(&layer) = self.outputs.get(&a.id)
                     {
@@ -208,7 +237,12 @@ impl<'a> Reader<'a> {
                 }
             }
             OperationIr::Float(_, FloatOperationIr::Matmul(product)) => {
-                self.dense(&product.lhs, &product.rhs);
+                self.dense(&product.lhs, &product.rhs)?;
+                if self.constant.contains(&product.lhs.id)
+                    && !self.constant.contains(&product.rhs.id)
+                {
+                    self.computed += 1;
+                }
             }
             _ => {}
         }
@@ -218,9 +252,10 @@ impl<'a> Reader<'a> {
             self.constant
                 .extend(operation.outputs().map(|output| output.id));
         }
+        Ok(())
     }
 
-    fn read_module(&mut self, operation: &ModuleOperationIr) {
+    fn read_module(&mut self, operation: &ModuleOperationIr) -> Result<(), Error> {
         macro_rules! conv {
             ($op:expr, $pair:expr) => {{
                 let params = ConvParams {
@@ -230,7 +265,7 @@ impl<'a> Reader<'a> {
                     dilation: $op.options.dilation.to_vec(),
                     groups: $op.options.groups,
                 };
-                self.conv(&$op.x, &$op.weight, &$op.out, params);
+                self.conv(&$op.x, &$op.weight, &$op.out, params)?;
             }};
         }
         macro_rules! transposed {
@@ -247,7 +282,7 @@ impl<'a> Reader<'a> {
                     &$op.x,
                     &$op.weight,
                     Some(&$op.out),
-                );
+                )?;
             }};
         }
         match operation {
@@ -257,7 +292,7 @@ impl<'a> Reader<'a> {
             ModuleOperationIr::ConvTranspose1d(op) => transposed!(op),
             ModuleOperationIr::ConvTranspose2d(op) => transposed!(op),
             ModuleOperationIr::ConvTranspose3d(op) => transposed!(op),
-            ModuleOperationIr::Linear(op) => self.dense(&op.x, &op.weight),
+            ModuleOperationIr::Linear(op) => self.dense(&op.x, &op.weight)?,
             ModuleOperationIr::BatchNorm(op) => {
                 let variance = self.names.parameters.get(&op.variance.id);
                 let named = self.names.parameters.contains_key(&op.gamma.id);
@@ -269,38 +304,44 @@ impl<'a> Reader<'a> {
                         eps: *eps,
                     };
                     self.normalised(&op.x);
-                    self.add(kind, &op.x, &op.gamma, None);
+                    self.add(kind, &op.x, &op.gamma, None)?;
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// A convolution; a padding before it that nothing else reads is its own.
-    fn conv(&mut self, x: &TensorIr, weight: &TensorIr, out: &TensorIr, mut params: ConvParams) {
+    fn conv(
+        &mut self,
+        x: &TensorIr,
+        weight: &TensorIr,
+        out: &TensorIr,
+        mut params: ConvParams,
+    ) -> Result<(), Error> {
         let mut source = x.clone();
         let axes = params.stride.len();
         if let Some(pad) = self.pads.get(&x.id)
             && params.padding.iter().all(|&pair| pair == (0, 0))
             && pad.padding.len() == axes + 2
             && pad.padding[..2] == [(0, 0); 2]
+            && self.is_read_once(x)
             && let Some(mode) = padding_mode(&pad.mode)
         {
             params.padding = pad.padding[2..].to_vec();
             params.mode = mode;
             source = pad.input.clone();
         }
-        self.add(Kind::Conv(params), &source, weight, Some(out));
+        self.add(Kind::Conv(params), &source, weight, Some(out))
     }
 
     /// A product with a matrix of parameters, at one position or at many.
-    fn dense(&mut self, x: &TensorIr, weight: &TensorIr) {
+    fn dense(&mut self, x: &TensorIr, weight: &TensorIr) -> Result<(), Error> {
         let features = x.shape.num_dims() - 1;
-        if weight.shape.num_dims() == 2 {
-            let mut one = x.clone();
-            one.shape = vec![1, x.shape[features]].into();
-            self.add(Kind::Dense, &one, weight, None);
-        }
+        let mut one = x.clone();
+        one.shape = vec![1, x.shape[features]].into();
+        self.add(Kind::Dense, &one, weight, None)
     }
 
     /// The batch normalisation that comes next reads the output of a layer.
@@ -316,10 +357,27 @@ impl<'a> Reader<'a> {
         self.readers.get(&tensor.id) == Some(&1) && !self.graph.outputs.contains(&tensor.id)
     }
 
-    fn add(&mut self, kind: Kind, x: &TensorIr, weight: &TensorIr, out: Option<&TensorIr>) {
+    fn add(
+        &mut self,
+        kind: Kind,
+        x: &TensorIr,
+        weight: &TensorIr,
+        out: Option<&TensorIr>,
+    ) -> Result<(), Error> {
+        // A product of parameters alone is no layer, nor is one of two values.
+        if self.constant.contains(&x.id) || !self.constant.contains(&weight.id) {
+            return Ok(());
+        }
         let Some((name, id)) = self.names.parameters.get(&weight.id) else {
-            return;
+            self.computed += 1;
+            return Ok(());
         };
+        if weight.dtype != DType::F32 {
+            return Err(Error::Trace(format!(
+                "the weight of {name} is of type {:?}; clipping while training works on F32",
+                weight.dtype
+            )));
+        }
         if let Some(out) = out {
             self.outputs.insert(out.id, self.layers.len());
         }
@@ -331,6 +389,7 @@ impl<'a> Reader<'a> {
             input_shape: x.shape[1..].to_vec(),
             batch_norm: None,
         });
+        Ok(())
     }
 }
 

@@ -9,8 +9,9 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Tensor};
+use specclip::BoxedParametric;
 use specclip::clip::{FastClip, Method, Projection};
-use specclip::operator::{ConvParams, PaddingMode};
+use specclip::operator::{ConvParams, Dense, PaddingMode};
 use specclip::svd::{Params, singular_values};
 use specclip_burn::{AutodiffOperator, BatchNorms, Clipper, Error, Kind, PaddedConv, trace};
 
@@ -272,23 +273,45 @@ fn a_convolution_and_its_batch_norm_are_clipped_as_one() {
     }
 }
 
+/// The nearest gammas: those above are lowered, the others stay bit for bit.
 #[test]
 fn batch_norms_by_themselves() {
-    let net = Net::new(&device());
+    let mut net = Net::new(&device());
+    let gammas = |net: &Net| -> Vec<f32> {
+        let gamma = net.blocks[0].norm.gamma.val();
+        gamma.into_data().try_to_vec().unwrap()
+    };
+    let norm = &mut net.blocks[0].norm;
+    norm.gamma = norm.gamma.clone().map(|g| {
+        let values = Tensor::from_floats([0.2, -0.4, 0.9, 1.1, -3.0, 2.0], &g.device());
+        values.require_grad()
+    });
+    norm.running_var
+        .update(Tensor::from_floats([4.0; 6], &Device::flex()));
+    let before = gammas(&net);
     let mut clipper = clipper(&net)
+        .norm_of("blocks.0.conv", 0.5)
+        .unwrap()
         .batch_norms(BatchNorms::Clip)
-        .norm(0.5)
+        .norm_of("*.norm", 0.5)
         .unwrap();
     let net = clipper.clip(net).unwrap();
-    let gamma: Vec<f32> = net.blocks[0]
-        .norm
-        .gamma
-        .val()
-        .into_data()
-        .try_to_vec()
-        .unwrap();
-    // The running variance starts at 1, gamma too.
-    assert!(gamma.iter().all(|g| (g - 0.5).abs() < 1e-3), "{gamma:?}");
+    let after = gammas(&net);
+    let deviation = (4.0_f64 + net.blocks[0].norm.epsilon).sqrt();
+    for (before, after) in before.iter().zip(&after) {
+        let factor = f64::from(*before) / deviation;
+        if factor.abs() <= 0.5 {
+            assert_eq!(before, after);
+        } else {
+            let expected = 0.5 * factor.signum() * deviation;
+            assert!(
+                (f64::from(*after) / expected - 1.0).abs() < 1e-3,
+                "{after} {expected}"
+            );
+        }
+    }
+    // The target that was set before is kept.
+    assert_eq!(clipper.report()[1].target, Some(0.5));
 }
 
 #[test]
@@ -397,6 +420,18 @@ fn what_cannot_be_is_refused() {
     };
     assert!(error.to_string().contains("blocks.0.conv"), "{error}");
     assert!(trace(&net, &[8, 8], |net: &Net, x| net.forward(x)).is_err());
+    // Burn's layers panic about such inputs.
+    let other = trace(&net, &[3, 8, 8], |net: &Net, x| net.forward(x));
+    assert!(matches!(other, Err(Error::Trace(_))));
+    let reading = trace(&net, &[2, 8, 8], |net: &Net, x: Tensor<4>| {
+        let factor: f32 = x.clone().sum().into_scalar();
+        net.forward(x * factor)
+    });
+    assert!(matches!(reading, Err(Error::Trace(_))));
+    let turned = trace(&net, &[5], |net: &Net, x: Tensor<2>| {
+        x.matmul(net.head.weight.val().transpose())
+    });
+    assert!(matches!(turned, Err(Error::Trace(_))));
     let none = trace(&net, &[8], |_: &Net, x: Tensor<2>| x * 2.0);
     assert!(matches!(none, Err(Error::Trace(_))));
     let other = Net::new(&device());
@@ -404,6 +439,35 @@ fn what_cannot_be_is_refused() {
         clipper(&net).norm(0.1).unwrap().clip(other),
         Err(Error::Changed { .. })
     ));
+}
+
+/// The dense weight is the one that the library gives, not only one of the same norm.
+#[test]
+fn a_square_dense_layer_keeps_its_orientation() {
+    let device = device();
+    let layer = LinearConfig::new(6, 6).init(&device);
+    let rows =
+        |layer: &Linear| -> Vec<f32> { layer.weight.val().into_data().try_to_vec().unwrap() };
+    let before = rows(&layer);
+    let operator = Dense::new(before.clone(), 6, 6).unwrap();
+    let c = 0.6
+        * singular_values(&operator, 1, &Params::default())
+            .unwrap()
+            .sigma[0];
+    let mut clipper = Clipper::trace(&layer, &[6], |layer: &Linear, x: Tensor<2>| {
+        layer.forward(x)
+    })
+    .unwrap()
+    .norm(c)
+    .unwrap();
+    let after = rows(&clipper.clip(layer).unwrap());
+    // The projection of the transpose is the transpose of the projection.
+    let mut expected: BoxedParametric<f32> = Box::new(operator);
+    let method = Method::Projection(Projection::default());
+    specclip::clip::clip(&mut expected, c, &specclip::clip::Params::new(method)).unwrap();
+    for (found, expected) in after.iter().zip(expected.weights()[0]) {
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
 }
 
 #[test]

@@ -59,9 +59,6 @@ fn without_batch_norm_there_are_biases() {
     assert_eq!(with - without, channels);
 }
 
-/// A block with a 1x1 shortcut averages: with all weights doubled in the shortcut alone, the output of a
-/// linear block would move by half of what the shortcut gives. Seen from outside: the bound of the
-/// block. Here by the shapes and the factor of the traced graph.
 #[test]
 fn dla() {
     let device = device();

@@ -85,7 +85,7 @@ fn with_kernel<T: Kernel, R>(
         let kernel = ConvKernel::new(weight, &call.weight_shape, &call.input_shape, &call.params);
         T::pack(kernel.unwrap_or_else(|error| panic!("{error}")))
     });
-    // Burn refuses operations between tensors of different types before they get here.
+    // A convolution refuses tensors of different types.
     let kernel = T::unpack(packed).expect("a convolution of two element types");
     // The slices are whole batches by their shapes.
     work(kernel).unwrap_or_else(|error| panic!("{error}"))

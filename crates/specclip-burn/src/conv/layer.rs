@@ -65,7 +65,8 @@ fn check(weight_shape: &[usize], params: &ConvParams) -> Result<(), Error> {
         let extent = weight_shape[i + 2].saturating_mul(dilation);
         extent.saturating_add(before).saturating_add(after)
     };
-    let mut input = vec![weight_shape[1].saturating_mul(params.groups)];
+    let channels = weight_shape.get(1).copied().unwrap_or(0);
+    let mut input = vec![channels.saturating_mul(params.groups)];
     input.extend((0..weight_shape.len().saturating_sub(2)).map(large));
     specclip::operator::ConvKernel::<f32>::output_shape(weight_shape, &input, params).map(|_| ())
 }

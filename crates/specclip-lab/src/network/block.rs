@@ -44,3 +44,37 @@ impl BasicBlock {
         relu(sum)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution, Tensor};
+
+    use super::*;
+
+    fn values(tensor: Tensor<4>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().unwrap()
+    }
+
+    /// With nothing from the two convolutions, a block is its shortcut, times the factor where that is
+    /// a convolution.
+    #[test]
+    fn the_factor_is_that_of_a_1x1_shortcut() {
+        let device = Device::flex();
+        let build = Build {
+            batch_norm: false,
+            device: &device,
+        };
+        let x = Tensor::<4>::random([2, 3, 8, 8], Distribution::Normal(0.0, 1.0), &device);
+        for (outs, stride, factor) in [(5, 2, 0.5), (5, 2, 1.0), (3, 2, 0.5), (3, 1, 0.5)] {
+            let mut block = BasicBlock::new(build, 3, outs, stride, factor).unwrap();
+            block.second.conv.weight = block.second.conv.weight.map(|w| w.zeros_like());
+            block.second.conv.bias = block.second.conv.bias.map(|b| b.map(|b| b.zeros_like()));
+            let expected = match &block.shortcut {
+                Some(shortcut) => relu(shortcut.forward(x.clone())) * factor,
+                None => relu(x.clone()),
+            };
+            assert_eq!(block.shortcut.is_some(), (outs, stride) != (3, 1));
+            assert_eq!(values(block.forward(x.clone())), values(expected));
+        }
+    }
+}

@@ -131,7 +131,8 @@ pub(super) fn approach<P: Parametric + ?Sized>(
     }
     let c = targets.sought;
     let mut layer = Layer::new(op, params.seed)?;
-    let capacity = (CUT_MEMORY / layer.bytes()).clamp(16, MOST_CUTS);
+    // As many as the rounds can find, where the memory allows.
+    let capacity = (CUT_MEMORY / layer.bytes()).clamp(16, 16 * APPROACH_ROUNDS);
     let mut cuts = Cuts::new(&layer, capacity);
     let mut rounds = 0;
     while rounds < APPROACH_ROUNDS {

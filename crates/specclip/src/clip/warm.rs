@@ -1,5 +1,4 @@
-//! Clipping one layer again and again while it is trained: its weights change little in between, so
-//! that the singular vectors of the last time are nearly right.
+//! Clipping one layer again and again while it is trained, its leading singular vector followed in between.
 
 use super::{Method, Params, check, judge, owned, projection};
 use super::{distance, fastclip, frequency, scale};
@@ -121,6 +120,13 @@ impl<T: Real> Warm<T> {
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
+        if original.is_empty() {
+            return Err(Error::NotApplicable {
+                method: "clip",
+                reason: "the operator has no weights".to_owned(),
+            });
+        }
+        let followed = self.vectors.take();
         let top = self.top(op, params.tolerance)?;
         let most = c * (1.0 + params.tolerance);
         let mut report = WarmReport {
@@ -136,20 +142,27 @@ impl<T: Real> Warm<T> {
             return Ok(report);
         }
         let factor = c / judge::above(&top);
+        // Methods count on from their seed: far from those of the solves here.
+        let own = Params {
+            seed: self.next_seed() ^ 0x9e37_79b9_7f4a_7c15,
+            ..params.clone()
+        };
         let moved = match &params.method {
             Method::Scale => scale::solve(op, factor)?,
-            Method::FastClip(settings) => fastclip::solve(op, c, settings, params, &top)?,
+            Method::FastClip(settings) => {
+                let mut start = top;
+                if let Some(v) = followed.filter(|v| Block::rows(v) == op.inputs()) {
+                    start.v = v;
+                }
+                fastclip::solve(op, c, settings, &own, &start)?
+            }
             Method::Projection(_) => {
                 let targets = projection::Targets {
                     asked: c,
                     sought: c,
                     sigma: top.sigma[0],
                 };
-                let params = Params {
-                    seed: self.next_seed(),
-                    ..params.clone()
-                };
-                projection::approach(op, &targets, &params)?
+                projection::approach(op, &targets, &own)?
             }
             Method::Frequency { crop } => frequency::solve(op, c, *crop)?,
         };
@@ -175,12 +188,8 @@ impl<T: Real> Warm<T> {
         let scales = matches!(params.method, Method::Scale | Method::Projection(_));
         let above = judge::above(&top);
         if scales && above > c * (1.0 + params.tolerance) {
-            let factor = c / above;
-            scale::multiply(op, factor)?;
-            // A multiple has the same vectors.
-            for sigma in top.sigma.iter_mut().chain(&mut top.residuals) {
-                *sigma *= factor;
-            }
+            scale::multiply(op, c / above)?;
+            top = self.top(op, params.tolerance)?;
         }
         Ok(top)
     }

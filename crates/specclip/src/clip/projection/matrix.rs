@@ -1,6 +1,6 @@
 //! Layers that apply one matrix, whose projection is known: singular values above c become c.
 //!
-//! For a dense layer M(W) = W. A convolution with a single tap applies the matrix of each of its
+//! The factors of channels (batch normalisation) are singular values themselves. For a dense layer M(W) = W. A convolution with a single tap applies the matrix of each of its
 //! groups at every position that is read, so ||M(W)|| = p ||W|| with p the norm for unit weights.
 //!
 //! With U diag(sigma) V' the singular value decomposition of W, the projection is
@@ -21,6 +21,7 @@ use super::Targets;
 use crate::Real;
 use crate::error::Error;
 use crate::operator::Structure;
+use crate::real::norm;
 use crate::svd::failed;
 use crate::weight::Parametric;
 
@@ -41,6 +42,11 @@ pub(super) fn solve<P: Parametric + ?Sized>(
     op: &mut P,
     targets: &Targets,
 ) -> Result<Option<Moved>, Error> {
+    if let Structure::Channels(factors) = op.structure()
+        && is_weight(op, &factors)
+    {
+        return channels(op, &factors, targets).map(Some);
+    }
     let Some(form) = form(op) else {
         return Ok(None);
     };
@@ -60,6 +66,23 @@ pub(super) fn solve<P: Parametric + ?Sized>(
         matvecs: 0,
         least_distance: Some(squares.sqrt()),
     }))
+}
+
+/// The factors of channels are singular values up to their signs: each is brought to the range.
+fn channels<P: Parametric + ?Sized>(
+    op: &mut P,
+    factors: &[f64],
+    targets: &Targets,
+) -> Result<Moved, Error> {
+    let (sought, asked) = (targets.sought, targets.asked);
+    let clamp = |x: &f64| P::Scalar::from_f64(x.clamp(-sought, sought));
+    let excess: Vec<f64> = factors.iter().map(|x| (x.abs() - asked).max(0.0)).collect();
+    op.set_weights(&[factors.iter().map(clamp).collect()])?;
+    Ok(Moved {
+        rounds: 1,
+        matvecs: 0,
+        least_distance: Some(norm(&excess)),
+    })
 }
 
 /// Matrices one after the other, row-major, each of which the operator applies with norm `factor`.
