@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         if self.computed > 0 {
             return Err(Error::Trace(format!(
                 "{} layers apply a weight that is computed from parameters (transposed, merged or \
-                 normalised in the forward pass), which a clip could not write back; let the layer read \
+                 normalised in the forward pass) or several matrices at once, which a clip could not write back; let the layer read \
                  its parameter itself",
                 self.computed
             )));
@@ -295,16 +295,14 @@ impl<'a> Reader<'a> {
             ModuleOperationIr::Linear(op) => self.dense(&op.x, &op.weight)?,
             ModuleOperationIr::BatchNorm(op) => {
                 let variance = self.names.parameters.get(&op.variance.id);
-                let named = self.names.parameters.contains_key(&op.gamma.id);
-                if let (Some((_, variance)), ScalarIr::Float(eps), true) =
-                    (variance, &op.epsilon, named)
-                {
+                if let (Some((_, variance)), ScalarIr::Float(eps)) = (variance, &op.epsilon) {
                     let kind = Kind::BatchNorm {
                         variance: *variance,
                         eps: *eps,
                     };
-                    self.normalised(&op.x);
-                    self.add(kind, &op.x, &op.gamma, None)?;
+                    if self.add(kind, &op.x, &op.gamma, None)? {
+                        self.normalised(&op.x);
+                    }
                 }
             }
             _ => {}
@@ -333,7 +331,8 @@ impl<'a> Reader<'a> {
             params.mode = mode;
             source = pad.input.clone();
         }
-        self.add(Kind::Conv(params), &source, weight, Some(out))
+        self.add(Kind::Conv(params), &source, weight, Some(out))?;
+        Ok(())
     }
 
     /// A product with a matrix of parameters, at one position or at many.
@@ -341,15 +340,16 @@ impl<'a> Reader<'a> {
         let features = x.shape.num_dims() - 1;
         let mut one = x.clone();
         one.shape = vec![1, x.shape[features]].into();
-        self.add(Kind::Dense, &one, weight, None)
+        self.add(Kind::Dense, &one, weight, None)?;
+        Ok(())
     }
 
-    /// The batch normalisation that comes next reads the output of a layer.
+    /// The batch normalisation that was added last reads the output of a layer.
     fn normalised(&mut self, x: &TensorIr) {
         if self.is_read_once(x)
             && let Some(&layer) = self.outputs.get(&x.id)
         {
-            self.layers[layer].batch_norm = Some(self.layers.len());
+            self.layers[layer].batch_norm = Some(self.layers.len() - 1);
         }
     }
 
@@ -357,20 +357,23 @@ impl<'a> Reader<'a> {
         self.readers.get(&tensor.id) == Some(&1) && !self.graph.outputs.contains(&tensor.id)
     }
 
+    /// Adds a layer whose weight is a parameter; returns whether it is one.
     fn add(
         &mut self,
         kind: Kind,
         x: &TensorIr,
         weight: &TensorIr,
         out: Option<&TensorIr>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         // A product of parameters alone is no layer, nor is one of two values.
         if self.constant.contains(&x.id) || !self.constant.contains(&weight.id) {
-            return Ok(());
+            return Ok(false);
         }
-        let Some((name, id)) = self.names.parameters.get(&weight.id) else {
+        // A matrix for each entry of a further axis is no dense layer either.
+        let matrices = kind == Kind::Dense && weight.shape.num_dims() != 2;
+        let Some((name, id)) = self.names.parameters.get(&weight.id).filter(|_| !matrices) else {
             self.computed += 1;
-            return Ok(());
+            return Ok(false);
         };
         if weight.dtype != DType::F32 {
             return Err(Error::Trace(format!(
@@ -389,7 +392,7 @@ impl<'a> Reader<'a> {
             input_shape: x.shape[1..].to_vec(),
             batch_norm: None,
         });
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -432,6 +432,14 @@ fn what_cannot_be_is_refused() {
         x.matmul(net.head.weight.val().transpose())
     });
     assert!(matches!(turned, Err(Error::Trace(_))));
+    let several = trace(&net, &[2, 5, 3], |net: &Net, x: Tensor<4>| {
+        // (4, 2, 3, 3): four times two matrices.
+        x.matmul(net.stem.weight.val())
+    });
+    let Err(error) = several else {
+        panic!("four times two matrices were taken for one");
+    };
+    assert!(error.to_string().contains("several matrices"), "{error}");
     let none = trace(&net, &[8], |_: &Net, x: Tensor<2>| x * 2.0);
     assert!(matches!(none, Err(Error::Trace(_))));
     let other = Net::new(&device());
