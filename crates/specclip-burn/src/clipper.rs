@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use burn::module::Module;
+use burn::module::{Module, ParamId};
 use burn::tensor::Tensor;
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 use specclip::clip::{Method, Params, Projection, Warm};
-use specclip::{Block, Columns};
 
 use crate::error::Error;
 use crate::layer::{Read, Unit, Values, Write};
@@ -57,9 +56,8 @@ pub struct ClipperState {
 struct LayerState {
     name: String,
     seed: u64,
-    /// Length and elements of the singular vectors; empty before the first solve.
-    rows: usize,
-    vectors: Vec<f32>,
+    /// The singular vector that FastClip follows.
+    vector: Option<Vec<f32>>,
 }
 
 /// Watches the linear layers of a network and clips them to a spectral norm.
@@ -267,7 +265,7 @@ impl Clipper {
         }
         if matches!(self.params.method, Method::FastClip(_)) {
             let values = self.read(&module);
-            for watched in &mut self.watched {
+            for watched in self.watched.iter_mut().filter(|w| w.target.is_some()) {
                 let operator = watched.unit.operator(&values)?;
                 let followed = watched.warm.follow(&operator);
                 followed.map_err(|source| layer_error(&watched.unit, source))?;
@@ -282,22 +280,21 @@ impl Clipper {
     /// As [`step`](Self::step).
     pub fn clip<M: Module>(&mut self, module: M) -> Result<M, Error> {
         let mut values = self.read(&module);
-        let mut changed = Values::new();
+        let mut changed = HashSet::new();
         let mut reports = Vec::new();
         for watched in &mut self.watched {
             let (report, updates) = watched.clip(&values, &self.params)?;
             reports.push(report);
-            for (id, value) in updates {
-                values.insert(id, value.clone());
-                changed.insert(id, value);
-            }
+            changed.extend(updates.keys().copied());
+            values.extend(updates);
         }
-        self.settle_shared(&mut values, &mut changed, &mut reports)?;
+        self.settle_shared(&mut values, &changed, &mut reports)?;
         self.report = reports;
         if changed.is_empty() {
             return Ok(module);
         }
-        Ok(module.map(&mut Write { values: changed }))
+        values.retain(|id, _| changed.contains(id));
+        Ok(module.map(&mut Write { values }))
     }
 
     /// Weights that several layers use obey the tightest: what one use has moved is measured again in
@@ -305,7 +302,7 @@ impl Clipper {
     fn settle_shared(
         &mut self,
         values: &mut Values,
-        changed: &mut Values,
+        changed: &HashSet<ParamId>,
         reports: &mut [LayerReport],
     ) -> Result<(), Error> {
         let scale = Params {
@@ -315,7 +312,7 @@ impl Clipper {
         let weights: Vec<_> = self.watched.iter().map(|w| w.unit.weights()).collect();
         let uses = |id| weights.iter().filter(|all| all.contains(id)).count();
         for (i, watched) in self.watched.iter_mut().enumerate() {
-            let moved = |id| uses(id) > 1 && changed.contains_key(id);
+            let moved = |id| uses(id) > 1 && changed.contains(id);
             if !weights[i].iter().any(moved) {
                 continue;
             }
@@ -323,10 +320,8 @@ impl Clipper {
             reports[i].after = report.after;
             reports[i].converged &= report.converged;
             reports[i].matvecs += report.matvecs;
-            for (id, value) in updates {
-                values.insert(id, value.clone());
-                changed.insert(id, value);
-            }
+            // Only weights that have moved already are moved here.
+            values.extend(updates);
         }
         Ok(())
     }
@@ -353,12 +348,11 @@ impl Clipper {
     /// What has to be kept so that a run goes on as if it had not been interrupted.
     pub fn state(&self) -> ClipperState {
         let layers = self.watched.iter().map(|watched| {
-            let (vectors, seed) = watched.warm.state();
+            let (vector, seed) = watched.warm.state();
             LayerState {
                 name: watched.unit.name(),
                 seed,
-                rows: vectors.map_or(0, Block::rows),
-                vectors: vectors.map(|v| v.as_slice().to_vec()).unwrap_or_default(),
+                vector: vector.map(<[f32]>::to_vec),
             }
         });
         ClipperState {
@@ -381,20 +375,8 @@ impl Clipper {
                     .to_owned(),
             ));
         }
-        let mut all = Vec::new();
-        for (watched, layer) in self.watched.iter().zip(state.layers) {
-            let cols = layer.vectors.len().checked_div(layer.rows).unwrap_or(0);
-            let vectors = match cols {
-                0 => None,
-                _ => Some(
-                    Columns::from_vec(layer.rows, cols, layer.vectors)
-                        .map_err(|source| layer_error(&watched.unit, source))?,
-                ),
-            };
-            all.push(Warm::restore(vectors, layer.seed));
-        }
-        for (watched, warm) in self.watched.iter_mut().zip(all) {
-            watched.warm = warm;
+        for (watched, layer) in self.watched.iter_mut().zip(state.layers) {
+            watched.warm = Warm::restore(layer.vector, layer.seed);
         }
         self.steps = state.steps;
         Ok(())
@@ -439,7 +421,7 @@ impl Watched {
         if done.distance == 0.0 {
             return Ok((report, Values::new()));
         }
-        let updates = self.unit.parameters_of(&operator, values);
+        let updates = self.unit.parameters_of(&operator, values)?;
         Ok((report, updates))
     }
 }

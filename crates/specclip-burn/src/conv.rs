@@ -4,6 +4,7 @@
 //! [`conv`] adds one operation to Burn's CPU backend (and to its automatic differentiation, and to
 //! its recording of graphs); on other devices it is composed of Burn's operations.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -33,12 +34,8 @@ pub struct Call {
     input_shape: Vec<usize>,
     weight_shape: Vec<usize>,
     output_shape: Vec<usize>,
-    packed: Arc<OnceLock<Packed>>,
-}
-
-enum Packed {
-    F32(ConvKernel<f32>),
-    F64(ConvKernel<f64>),
+    /// A [`ConvKernel`] of the tensors' type, made by the forward pass.
+    packed: Arc<OnceLock<Box<dyn Any + Send + Sync>>>,
 }
 
 impl fmt::Debug for Call {

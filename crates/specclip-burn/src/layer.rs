@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
-use specclip::BoxedParametric;
 use specclip::operator::{Compose, Conv, ConvTranspose, Dense, Diagonal, LinearOperator};
+use specclip::{BoxedParametric, Parametric};
 
 use crate::error::Error;
 use crate::trace::{Kind, TracedLayer};
@@ -63,8 +63,11 @@ impl Unit {
 
     /// The operator with the module's weights.
     pub(crate) fn operator(&self, values: &Values) -> Result<BoxedParametric<f32>, Error> {
-        let built = self.build(values);
-        built.map_err(|problem| match problem {
+        self.build(values).map_err(|problem| self.error(problem))
+    }
+
+    fn error(&self, problem: Problem) -> Error {
+        match problem {
             Problem::Missing(parameter) => Error::Changed {
                 layer: self.name(),
                 parameter: parameter.to_string(),
@@ -74,7 +77,7 @@ impl Unit {
                 layer: self.name(),
                 source,
             },
-        })
+        }
     }
 
     fn build(&self, values: &Values) -> Result<BoxedParametric<f32>, Problem> {
@@ -115,7 +118,13 @@ impl Unit {
     }
 
     /// The parameters of the module for the operator's weights.
-    pub(crate) fn parameters_of(&self, operator: &BoxedParametric<f32>, values: &Values) -> Values {
+    pub(crate) fn parameters_of(
+        &self,
+        operator: &BoxedParametric<f32>,
+        values: &Values,
+    ) -> Result<Values, Error> {
+        let gamma =
+            |layer, factors| gamma(layer, factors, values).map_err(|problem| self.error(problem));
         let weights = operator.weights();
         let mut changed = Values::new();
         // Of a composition the convolution's weight comes first.
@@ -125,14 +134,14 @@ impl Unit {
                 let shape = &self.layer.weight_shape;
                 transposed(inner, shape[1], shape[0])
             }
-            Kind::BatchNorm { .. } => gamma(&self.layer, inner, values),
+            Kind::BatchNorm { .. } => gamma(&self.layer, inner)?,
             _ => inner.to_vec(),
         };
         changed.insert(self.layer.weight, own);
         if let (Some(layer), [_, outer]) = (&self.batch_norm, &weights[..]) {
-            changed.insert(layer.weight, gamma(layer, outer, values));
+            changed.insert(layer.weight, gamma(layer, outer)?);
         }
-        changed
+        Ok(changed)
     }
 }
 
@@ -155,16 +164,13 @@ fn weight<'a>(layer: &TracedLayer, values: &'a Values) -> Result<&'a [f32], Prob
         .ok_or(Problem::Missing(layer.weight))
 }
 
-/// sqrt(variance + eps) of each channel.
-fn deviations(layer: &TracedLayer, values: &Values) -> Result<Vec<f64>, Problem> {
+/// The running variances and what is added to them.
+fn variances(layer: &TracedLayer, values: &Values) -> Result<(Vec<f64>, f64), Problem> {
     let Kind::BatchNorm { variance, eps } = layer.kind else {
         return Err(Problem::Missing(layer.weight));
     };
     let variances = values.get(&variance).ok_or(Problem::Missing(variance))?;
-    Ok(variances
-        .iter()
-        .map(|&v| (f64::from(v) + eps).sqrt())
-        .collect())
+    Ok((variances.iter().map(|&v| f64::from(v)).collect(), eps))
 }
 
 fn diagonal(
@@ -172,38 +178,26 @@ fn diagonal(
     shape: &[usize],
     values: &Values,
 ) -> Result<Diagonal<f32>, Problem> {
-    let gamma: Vec<f64> = weight(layer, values)?
-        .iter()
-        .map(|&g| f64::from(g))
-        .collect();
-    let squares: Vec<f64> = deviations(layer, values)?.iter().map(|d| d * d).collect();
-    Ok(Diagonal::batch_norm(&gamma, &squares, 0.0, shape)?)
+    let gamma = weight(layer, values)?;
+    let gamma: Vec<f64> = gamma.iter().map(|&g| f64::from(g)).collect();
+    let (variances, eps) = variances(layer, values)?;
+    Ok(Diagonal::batch_norm(&gamma, &variances, eps, shape)?)
 }
 
-/// The gamma of a batch normalisation with these factors; as it was where the factor is as it was.
-fn gamma(layer: &TracedLayer, factors: &[f32], values: &Values) -> Vec<f32> {
-    let (Ok(old), Ok(deviations)) = (weight(layer, values), deviations(layer, values)) else {
-        return Vec::new();
+/// The gamma of a batch normalisation with these factors; bit for bit as it was where the factor is as
+/// it was.
+fn gamma(layer: &TracedLayer, factors: &[f32], values: &Values) -> Result<Vec<f32>, Problem> {
+    let old = weight(layer, values)?;
+    let before = diagonal(layer, &[old.len()], values)?;
+    let (variances, eps) = variances(layer, values)?;
+    let new = |i: usize| {
+        if factors[i] == before.weights()[0][i] {
+            old[i]
+        } else {
+            (f64::from(factors[i]) * (variances[i] + eps).sqrt()) as f32
+        }
     };
-    // A factor that has not moved leaves gamma bit for bit.
-    let before: Vec<f32> = old
-        .iter()
-        .zip(&deviations)
-        .map(|(&g, d)| (f64::from(g) / d) as f32)
-        .collect();
-    let unmoved = |i: usize| {
-        let (a, b) = (factors[i], before[i]);
-        (a - b).abs() <= f32::EPSILON * b.abs()
-    };
-    (0..factors.len())
-        .map(|i| {
-            if unmoved(i) {
-                old[i]
-            } else {
-                (f64::from(factors[i]) * deviations[i]) as f32
-            }
-        })
-        .collect()
+    Ok((0..factors.len()).map(new).collect())
 }
 
 fn transposed(matrix: &[f32], rows: usize, cols: usize) -> Vec<f32> {

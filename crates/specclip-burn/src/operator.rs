@@ -6,16 +6,13 @@ use burn::tensor::{Device, Tensor};
 use faer::Mat;
 use specclip::block::Block;
 use specclip::laws::{check_adjoint, check_affine};
+use specclip::operator::{check_action, enlarged};
 use specclip::{Error, LinearOperator};
 
 use crate::block::{TensorBlock, download, scaled, upload};
 use crate::scalar::Scalar;
 
 const NAME: &str = "closure";
-
-/// Powers of two by which an input is enlarged, at most, and at most at one time.
-const LARGEST_EXPONENT: f64 = 96.0;
-const STEP: f64 = 24.0;
 
 /// An affine closure over tensors as an operator: M x = f(x) - f(0), and M' y from automatic
 /// differentiation. Vectors stay on the device of the closure.
@@ -159,7 +156,9 @@ where
             let next: Vec<f64> = norms
                 .iter()
                 .zip(&exponents)
-                .map(|(norm, exponent)| self.enlarged(norm * exponent.exp2(), *exponent))
+                .map(|(norm, &exponent)| {
+                    enlarged(exponent, norm * exponent.exp2(), self.offset_norm)
+                })
                 .collect();
             if next == exponents {
                 return value;
@@ -171,18 +170,6 @@ where
             }
             (exponents, value) = (next, larger);
         }
-    }
-
-    /// The exponent at which a difference of norm `size`, found at `exponent`, does not cancel.
-    fn enlarged(&self, size: f64, exponent: f64) -> f64 {
-        let missing = (1024.0 * self.offset_norm / size).log2().ceil();
-        // What is left of a difference that cancelled says little about its size.
-        let missing = if missing.is_nan() {
-            0.0
-        } else {
-            missing.clamp(0.0, STEP)
-        };
-        (exponent + missing).min(LARGEST_EXPONENT)
     }
 }
 
@@ -207,8 +194,7 @@ where
     }
 
     fn apply(&self, x: &TensorBlock<T>, y: &mut TensorBlock<T>) -> Result<(), Error> {
-        check_block("closure", [self.inputs(), y.cols()], x)?;
-        check_block("closure", [self.outputs(), x.cols()], y)?;
+        check_action(NAME, (self.inputs(), x), (self.outputs(), &*y))?;
         if let Some(rows) = x.rows() {
             *y = TensorBlock::from_rows(self.action(rows));
         }
@@ -216,8 +202,11 @@ where
     }
 
     fn adjoint(&self, y: &TensorBlock<T>, x: &mut TensorBlock<T>) -> Result<(), Error> {
-        check_block("closure's adjoint", [self.outputs(), x.cols()], y)?;
-        check_block("closure's adjoint", [self.inputs(), y.cols()], x)?;
+        check_action(
+            "closure's adjoint",
+            (self.outputs(), y),
+            (self.inputs(), &*x),
+        )?;
         let Some(rows) = y.rows() else {
             return Ok(());
         };

@@ -204,13 +204,21 @@ pub fn clip<P: Parametric + ?Sized>(
     params: &Params,
 ) -> Result<ClipReport, Error> {
     check(c, params)?;
+    restoring(op, |op, original| run(op, c, params, original))
+}
+
+/// Runs `work` with the operator and its weights, which an operator has again where that fails.
+fn restoring<P: Parametric + ?Sized, R: Send>(
+    op: &mut P,
+    work: impl FnOnce(&mut P, &[Vec<P::Scalar>]) -> Result<R, Error> + Send,
+) -> Result<R, Error> {
     let original = owned(op);
     // On a thread of the pool: entering it anew for every product would cost more than a small one.
-    let report = rayon::scope(|_| run(op, c, params, &original));
-    if report.is_err() {
+    let result = rayon::scope(|_| work(op, &original));
+    if result.is_err() {
         op.set_weights(&original)?;
     }
-    report
+    result
 }
 
 fn check(c: f64, params: &Params) -> Result<(), Error> {
@@ -232,6 +240,16 @@ fn check(c: f64, params: &Params) -> Result<(), Error> {
     }
 }
 
+fn check_weights<T>(weights: &[Vec<T>]) -> Result<(), Error> {
+    if weights.is_empty() {
+        return Err(Error::NotApplicable {
+            method: NAME,
+            reason: "the operator has no weights".to_owned(),
+        });
+    }
+    Ok(())
+}
+
 fn run<P: Parametric + ?Sized>(
     op: &mut P,
     c: f64,
@@ -247,12 +265,7 @@ fn run<P: Parametric + ?Sized>(
     if report.reached || unknown {
         return Ok(report);
     }
-    if original.is_empty() {
-        return Err(Error::NotApplicable {
-            method: NAME,
-            reason: "the operator has no weights".to_owned(),
-        });
-    }
+    check_weights(original)?;
     let moved = apply(op, &judge, &verdict, params)?;
     let verdict = settle(op, &mut judge, &mut report)?;
     report.after = judge.norm(op, &verdict)?;

@@ -41,7 +41,7 @@ pub use conv_transpose::{ConvTranspose, ConvTransposeParams};
 pub use dense::Dense;
 pub use diagonal::Diagonal;
 pub use filter_bank::{FilterBank, FilterParts};
-pub use function::Function;
+pub use function::{Function, enlarged};
 pub use pool::PoolParams;
 pub use resample::{Coordinates, NearestRounding, ResampleMode, ResampleParams};
 pub use separable::{AxisMatrix, Separable};
@@ -156,8 +156,12 @@ macro_rules! delegate {
 
 delegate!(Box<Op>, &Op);
 
-/// Checks the blocks of an action from `from` elements to `to` elements.
-pub(crate) fn check_action<B: Block>(
+/// Checks the blocks of an action from vectors of `from` elements to vectors of `to` elements, for those
+/// who implement [`LinearOperator`].
+///
+/// # Errors
+/// [`Error::ShapeMismatch`] as [`LinearOperator::apply`] promises it.
+pub fn check_action<B: Block>(
     operation: &'static str,
     (from, x): (usize, &B),
     (to, y): (usize, &B),

@@ -12,61 +12,10 @@ use projections::{conv, flat, projection, sigma};
 use specclip::clip::{ClipReport, Method, Params, Projection, clip};
 use specclip::operator::{
     Adjoint, Compose, Conv, ConvParams, ConvTranspose, ConvTransposeParams, Diagonal, PaddingMode,
-    Scaled, Structure,
+    Scaled, Sum,
 };
 use specclip::svd::{self, singular_values};
-use specclip::{BoxedParametric, Columns, Error, LinearOperator, Parametric};
-
-/// An operator that keeps to itself that it consists of independent ones.
-struct Whole(BoxedParametric<f64>);
-
-impl LinearOperator for Whole {
-    type Block = Columns<f64>;
-
-    fn input_shape(&self) -> &[usize] {
-        self.0.input_shape()
-    }
-    fn output_shape(&self) -> &[usize] {
-        self.0.output_shape()
-    }
-    fn input_block(&self, k: usize) -> Columns<f64> {
-        self.0.input_block(k)
-    }
-    fn output_block(&self, k: usize) -> Columns<f64> {
-        self.0.output_block(k)
-    }
-    fn apply(&self, x: &Columns<f64>, y: &mut Columns<f64>) -> Result<(), Error> {
-        self.0.apply(x, y)
-    }
-    fn adjoint(&self, y: &Columns<f64>, x: &mut Columns<f64>) -> Result<(), Error> {
-        self.0.adjoint(y, x)
-    }
-    fn structure(&self) -> Structure {
-        self.0.structure()
-    }
-}
-
-impl Parametric for Whole {
-    type Scalar = f64;
-
-    fn weights(&self) -> Vec<&[f64]> {
-        self.0.weights()
-    }
-    fn weight_gradient(
-        &self,
-        lambda: &[f64],
-        u: &Columns<f64>,
-        v: &Columns<f64>,
-    ) -> Result<Vec<Vec<f64>>, Error> {
-        self.0.weight_gradient(lambda, u, v)
-    }
-    fn set_weights(&mut self, weights: &[Vec<f64>]) -> Result<(), Error> {
-        self.0.set_weights(weights)
-    }
-    fn linear_weights(&self) -> Vec<bool> {
-        self.0.linear_weights()
-    }
-}
+use specclip::{BoxedParametric, Columns, LinearOperator, Parametric};
 
 /// Makes a layer.
 type Make = Box<dyn Fn() -> BoxedParametric<f64>>;
@@ -145,8 +94,10 @@ fn groups_are_projected_as_the_whole_is() {
             assert!((report.distance - moved).abs() <= 1e-9 * moved, "{name}");
             report
         };
-        let (mut split, mut whole) = (make(), Whole(make()));
+        // A sum, even of one term, is not taken apart.
+        let (mut split, mut whole) = (make(), Sum::new(vec![make()]).unwrap());
         assert!(split.independent_parts().is_some(), "{name}");
+        assert!(whole.independent_parts().is_none(), "{name}");
         let (of_groups, of_whole) = (project(&mut *split), project(&mut whole));
         for (one, other) in [(&of_groups, &of_whole), (&of_whole, &of_groups)] {
             assert!(

@@ -15,7 +15,7 @@ use super::ops::ConvOps;
 struct ConvGradients;
 
 impl<B: Backend + ConvOps> Backward<B, 2> for ConvGradients {
-    type State = (NodeId, NodeId, Call);
+    type State = (NodeId, Call);
 
     fn backward(
         self,
@@ -25,11 +25,10 @@ impl<B: Backend + ConvOps> Backward<B, 2> for ConvGradients {
     ) {
         let [node_x, node_weight] = ops.parents;
         let grad = grads.consume::<B>(&ops.node);
-        let (x, weight, call) = ops.state;
+        let (x, call) = ops.state;
         let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
-        let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(weight);
         if let Some(node) = node_x {
-            let gradient = B::specclip_conv_x_backward(weight, grad.clone(), call.clone());
+            let gradient = B::specclip_conv_x_backward(grad.clone(), call.clone());
             grads.register::<B>(node.id, gradient);
         }
         if let Some(node) = node_weight {
@@ -48,7 +47,7 @@ impl<B: Backend + ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
         let nodes = [x.node(), weight.node()];
         match ConvGradients.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&x), prep.checkpoint(&weight), call.clone());
+                let state = (prep.checkpoint(&x), call.clone());
                 let output = B::specclip_conv(x.into_primitive(), weight.into_primitive(), call);
                 prep.finish(state, output)
             }
@@ -59,11 +58,7 @@ impl<B: Backend + ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
         }
     }
 
-    fn specclip_conv_x_backward(
-        _weight: FloatTensor<Self>,
-        _output_grad: FloatTensor<Self>,
-        _call: Call,
-    ) -> FloatTensor<Self> {
+    fn specclip_conv_x_backward(_output_grad: FloatTensor<Self>, _call: Call) -> FloatTensor<Self> {
         panic!("Burn differentiates once; the gradient of a convolution's gradient is not there")
     }
 

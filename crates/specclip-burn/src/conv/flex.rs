@@ -6,8 +6,8 @@ use burn::tensor::{DType, Shape, TensorData};
 use burn_flex::FlexTensor;
 use specclip::operator::ConvKernel;
 
+use super::Call;
 use super::ops::ConvOps;
-use super::{Call, Packed};
 use crate::scalar::Scalar;
 
 impl ConvOps for Flex {
@@ -22,14 +22,10 @@ impl ConvOps for Flex {
         }
     }
 
-    fn specclip_conv_x_backward(
-        weight: FloatTensor<Flex>,
-        output_grad: FloatTensor<Flex>,
-        call: Call,
-    ) -> FloatTensor<Flex> {
+    fn specclip_conv_x_backward(output_grad: FloatTensor<Flex>, call: Call) -> FloatTensor<Flex> {
         match output_grad.dtype() {
-            DType::F64 => input_gradient::<f64>(&weight, &output_grad, &call),
-            _ => input_gradient::<f32>(&weight, &output_grad, &call),
+            DType::F64 => input_gradient::<f64>(&output_grad, &call),
+            _ => input_gradient::<f32>(&output_grad, &call),
         }
     }
 
@@ -45,79 +41,50 @@ impl ConvOps for Flex {
     }
 }
 
-/// The kernel for a scalar type.
-trait Kernel: Scalar + bytemuck::Pod {
-    fn pack(kernel: ConvKernel<Self>) -> Packed;
-    fn unpack(packed: &Packed) -> Option<&ConvKernel<Self>>;
+/// A scalar type that tensors are read as.
+trait Kernel: Scalar + bytemuck::Pod {}
+impl<T: Scalar + bytemuck::Pod> Kernel for T {}
+
+/// The kernel of a call, which its forward pass has packed.
+fn kernel<T: Kernel>(call: &Call) -> &ConvKernel<T> {
+    let packed = call.packed.get().and_then(|kernel| kernel.downcast_ref());
+    // A gradient follows the forward pass of its call, on tensors of the same type.
+    packed.expect("a convolution's gradient before its value")
 }
 
-impl Kernel for f32 {
-    fn pack(kernel: ConvKernel<f32>) -> Packed {
-        Packed::F32(kernel)
-    }
-    fn unpack(packed: &Packed) -> Option<&ConvKernel<f32>> {
-        match packed {
-            Packed::F32(kernel) => Some(kernel),
-            Packed::F64(_) => None,
-        }
-    }
-}
-
-impl Kernel for f64 {
-    fn pack(kernel: ConvKernel<f64>) -> Packed {
-        Packed::F64(kernel)
-    }
-    fn unpack(packed: &Packed) -> Option<&ConvKernel<f64>> {
-        match packed {
-            Packed::F64(kernel) => Some(kernel),
-            Packed::F32(_) => None,
-        }
-    }
-}
-
-/// Runs `work` with the kernel of a call, packed at its first use.
-fn with_kernel<T: Kernel, R>(
-    weight: &[T],
-    call: &Call,
-    work: impl FnOnce(&ConvKernel<T>) -> Result<R, specclip::Error>,
-) -> R {
-    let packed = call.packed.get_or_init(|| {
-        let kernel = ConvKernel::new(weight, &call.weight_shape, &call.input_shape, &call.params);
-        T::pack(kernel.unwrap_or_else(|error| panic!("{error}")))
-    });
-    // A convolution refuses tensors of different types.
-    let kernel = T::unpack(packed).expect("a convolution of two element types");
-    // The slices are whole batches by their shapes.
-    work(kernel).unwrap_or_else(|error| panic!("{error}"))
+/// The slices hold whole batches by their shapes.
+fn whole<R>(result: Result<R, specclip::Error>) -> R {
+    result.unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn forward<T: Kernel>(x: &FlexTensor, weight: &FlexTensor, call: &Call) -> FlexTensor {
     let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
-    let batch = batch(&x);
-    let shape = call.batch_shape(batch, &call.output_shape);
+    let kernel = ConvKernel::<T>::new(
+        elements(&weight),
+        &call.weight_shape,
+        &call.input_shape,
+        &call.params,
+    );
+    let shape = call.batch_shape(batch(&x), &call.output_shape);
     let mut y = vec![T::default(); shape.iter().product()];
-    with_kernel(elements::<T>(&weight), call, |k| {
-        k.forward(elements(&x), &mut y)
-    });
+    let kernel = whole(kernel);
+    whole(kernel.forward(elements(&x), &mut y));
+    // Packed once for the call and its gradients.
+    call.packed.get_or_init(|| Box::new(kernel));
     tensor(y, shape)
 }
 
-fn input_gradient<T: Kernel>(weight: &FlexTensor, y: &FlexTensor, call: &Call) -> FlexTensor {
-    let (y, weight) = (y.to_contiguous(), weight.to_contiguous());
+fn input_gradient<T: Kernel>(y: &FlexTensor, call: &Call) -> FlexTensor {
+    let y = y.to_contiguous();
     let shape = call.batch_shape(batch(&y), &call.input_shape);
     let mut x = vec![T::default(); shape.iter().product()];
-    with_kernel(elements::<T>(&weight), call, |k| {
-        k.input_gradient(elements(&y), &mut x)
-    });
+    whole(kernel::<T>(call).input_gradient(elements(&y), &mut x));
     tensor(x, shape)
 }
 
 fn weight_gradient<T: Kernel>(x: &FlexTensor, y: &FlexTensor, call: &Call) -> FlexTensor {
     let (x, y) = (x.to_contiguous(), y.to_contiguous());
-    let none = vec![T::default(); call.weight_shape.iter().product()];
-    let gradient = with_kernel(&none, call, |k| {
-        k.weight_gradient(elements(&y), elements(&x))
-    });
+    let gradient = whole(kernel::<T>(call).weight_gradient(elements(&y), elements(&x)));
     tensor(gradient, call.weight_shape.clone())
 }
 

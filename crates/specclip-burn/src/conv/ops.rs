@@ -17,11 +17,7 @@ pub trait ConvOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// The gradient with respect to the batch, from that with respect to the output.
-    fn specclip_conv_x_backward(
-        weight: FloatTensor<Self>,
-        output_grad: FloatTensor<Self>,
-        call: Call,
-    ) -> FloatTensor<Self>;
+    fn specclip_conv_x_backward(output_grad: FloatTensor<Self>, call: Call) -> FloatTensor<Self>;
 
     /// The gradient with respect to the weights, from that with respect to the output.
     fn specclip_conv_weight_backward(

@@ -1,22 +1,22 @@
 //! Clipping one layer again and again while it is trained, its leading singular vector followed in between.
 
-use super::{Method, Params, check, judge, owned, projection};
-use super::{distance, fastclip, frequency, scale};
+use super::{Method, Params, check, check_weights, judge, owned, restoring};
+use super::{distance, fastclip, frequency, projection, scale};
 use crate::Real;
-use crate::block::{Block, Columns};
+use crate::block::Columns;
 use crate::error::Error;
 use crate::svd::{self, Shift, Triplets, singular_values, singular_values_from};
 use crate::weight::Parametric;
 
 /// A layer's leading singular vector from one step of training to the next.
 ///
-/// It is followed by PowerQR, as the paper does. A clip itself measures from random vectors: what has
+/// FastClip starts from it, and PowerQR follows it, as in the paper. A clip itself measures from random vectors: what has
 /// grown elsewhere is not in the old vector, and a warm solve that is checked from random vectors costs
 /// more than one from random vectors alone.
 #[derive(Debug, Clone)]
 pub struct Warm<T> {
-    /// The right singular vector.
-    vectors: Option<Columns<T>>,
+    /// The right singular vector, once FastClip or [`follow`](Self::follow) has needed one.
+    vector: Option<Vec<T>>,
     /// Another one for every solve.
     seed: u64,
 }
@@ -37,25 +37,22 @@ pub struct WarmReport {
 }
 
 impl<T: Real> Warm<T> {
-    /// Without vectors yet.
+    /// Without a vector yet.
     pub fn new(seed: u64) -> Self {
-        Self {
-            vectors: None,
-            seed,
-        }
+        Self { vector: None, seed }
     }
 
     /// Goes on from what [`state`](Self::state) gave.
-    pub fn restore(vectors: Option<Columns<T>>, seed: u64) -> Self {
-        Self { vectors, seed }
+    pub fn restore(vector: Option<Vec<T>>, seed: u64) -> Self {
+        Self { vector, seed }
     }
 
-    /// All there is to keep: the vectors and the seed of the next solve.
-    pub fn state(&self) -> (Option<&Columns<T>>, u64) {
-        (self.vectors.as_ref(), self.seed)
+    /// All there is to keep: the vector and the seed of the next solve.
+    pub fn state(&self) -> (Option<&[T]>, u64) {
+        (self.vector.as_deref(), self.seed)
     }
 
-    /// One iteration of PowerQR from the vectors, as the paper's Algorithm 3 makes one with every step
+    /// One iteration of PowerQR from the vector, as the paper's Algorithm 3 makes one with every step
     /// of the optimiser; returns the largest value so far, a lower estimate of sigma_1.
     ///
     /// # Errors
@@ -72,7 +69,11 @@ impl<T: Real> Warm<T> {
             seed: self.next_seed(),
             ..svd::Params::default()
         };
-        let found = self.solve(op, &params)?;
+        let found = match self.start(op)? {
+            Some(start) => singular_values_from(op, 1, &params, &start)?,
+            None => singular_values(op, 1, &params)?,
+        };
+        self.vector = Some(found.v.as_slice().to_vec());
         Ok(found.sigma[0])
     }
 
@@ -102,12 +103,7 @@ impl<T: Real> Warm<T> {
         P: Parametric<Scalar = T> + ?Sized,
     {
         check(c, params)?;
-        let original = owned(op);
-        let report = rayon::scope(|_| self.run(op, c, params, &original));
-        if report.is_err() {
-            op.set_weights(&original)?;
-        }
-        report
+        restoring(op, |op, original| self.run(op, c, params, original))
     }
 
     fn run<P>(
@@ -120,13 +116,7 @@ impl<T: Real> Warm<T> {
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
-        if original.is_empty() {
-            return Err(Error::NotApplicable {
-                method: "clip",
-                reason: "the operator has no weights".to_owned(),
-            });
-        }
-        let followed = self.vectors.take();
+        check_weights(original)?;
         let top = self.top(op, params.tolerance)?;
         let most = c * (1.0 + params.tolerance);
         let mut report = WarmReport {
@@ -139,6 +129,7 @@ impl<T: Real> Warm<T> {
         let raises = matches!(&params.method, Method::FastClip(settings)
             if settings.raise && top.sigma[0] <= c - fastclip::RAISE_BELOW);
         if judge::above(&top) <= most && !raises {
+            self.keep(params, &top);
             return Ok(report);
         }
         let factor = c / judge::above(&top);
@@ -151,7 +142,7 @@ impl<T: Real> Warm<T> {
             Method::Scale => scale::solve(op, factor)?,
             Method::FastClip(settings) => {
                 let mut start = top;
-                if let Some(v) = followed.filter(|v| Block::rows(v) == op.inputs()) {
+                if let Some(v) = self.start(op)? {
                     start.v = v;
                 }
                 fastclip::solve(op, c, settings, &own, &start)?
@@ -167,6 +158,7 @@ impl<T: Real> Warm<T> {
             Method::Frequency { crop } => frequency::solve(op, c, *crop)?,
         };
         let top = self.settle(op, c, params)?;
+        self.keep(params, &top);
         report.after = top.sigma[0];
         report.converged &= top.converged();
         report.matvecs += moved.matvecs + top.matvecs;
@@ -194,28 +186,29 @@ impl<T: Real> Warm<T> {
         Ok(top)
     }
 
-    /// The leading triplet, from random vectors; its vector is kept.
+    /// The leading triplet, from random vectors.
     fn top<P>(&mut self, op: &P, tolerance: f64) -> Result<Triplets<Columns<T>>, Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
-        let top = judge::top(op, tolerance, self.next_seed())?;
-        self.vectors = Some(top.v.clone());
-        Ok(top)
+        judge::top(op, tolerance, self.next_seed())
     }
 
-    /// One value from the vector where there is one.
-    fn solve<P>(&mut self, op: &P, params: &svd::Params) -> Result<Triplets<Columns<T>>, Error>
+    /// Keeps the vector of a solve where the next clip will start from it.
+    fn keep(&mut self, params: &Params, top: &Triplets<Columns<T>>) {
+        if matches!(params.method, Method::FastClip(_)) {
+            self.vector = Some(top.v.as_slice().to_vec());
+        }
+    }
+
+    /// The vector, where it is one of the operator's inputs.
+    fn start<P>(&self, op: &P) -> Result<Option<Columns<T>>, Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
-        let fits = |v: &&Columns<T>| Block::rows(*v) == op.inputs();
-        let found = match self.vectors.as_ref().filter(fits) {
-            Some(start) => singular_values_from(op, 1, params, start)?,
-            None => singular_values(op, 1, params)?,
-        };
-        self.vectors = Some(found.v.clone());
-        Ok(found)
+        let fits = self.vector.iter().find(|v| v.len() == op.inputs());
+        fits.map(|v| Columns::from_vec(v.len(), 1, v.clone()))
+            .transpose()
     }
 
     fn next_seed(&mut self) -> u64 {

@@ -47,15 +47,14 @@ pub(super) fn weight_gradient<T: Real>(
             let range = lines * part / parts..lines * (part + 1) / parts;
             samples.product(group, range)
         };
-        let mut sums: Vec<Vec<T>> = (0..parts).into_par_iter().map(part).collect();
-        let mut sum = sums.swap_remove(0);
-        // The parts in a fixed order: the first, the last, and those between.
-        for part in sums {
+        let sums: Vec<Vec<T>> = (0..parts).into_par_iter().map(part).collect();
+        let sum = sums.into_iter().reduce(|mut sum, part| {
             for (sum, x) in sum.iter_mut().zip(part) {
                 *sum += x;
             }
-        }
-        gradient.append(&mut sum);
+            sum
+        });
+        gradient.extend(sum.unwrap_or_default());
     }
     gradient
 }

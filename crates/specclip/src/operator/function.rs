@@ -73,18 +73,19 @@ where
     }
 
     /// y <- (f(t x) - f(0)) / t, with the power of two t chosen so large that the difference does
-    /// not cancel: it is to be 2^10 times f(0), which leaves a thousandth of a rounding error.
+    /// not cancel.
     fn action(&self, x: &[T], y: &mut [T]) {
         let mut exponent = 0.0_f64;
         self.difference(x, exponent, y);
-        while exponent < LARGEST_EXPONENT && self.offset_norm > 0.0 {
-            let size = norm(y) * exponent.exp2();
-            let missing = (1024.0 * self.offset_norm / size).log2().ceil();
-            if missing <= 0.0 || size.is_nan() {
+        if self.offset_norm == 0.0 {
+            return;
+        }
+        loop {
+            let next = enlarged(exponent, norm(y) * exponent.exp2(), self.offset_norm);
+            if next == exponent {
                 return;
             }
-            // What is left of a difference that cancelled says little about its size.
-            exponent = (exponent + missing.min(STEP)).min(LARGEST_EXPONENT);
+            exponent = next;
             let before = y.to_vec();
             self.difference(x, exponent, y);
             if !y.iter().all(|y| y.is_finite()) {
@@ -113,6 +114,18 @@ where
 /// Powers of two by which an input is enlarged, at most, and at most at one time.
 const LARGEST_EXPONENT: f64 = 96.0;
 const STEP: f64 = 24.0;
+
+/// The exponent to go on to so that a difference f(2^e x) - f(0) does not cancel, from its norm `size`
+/// at the exponent e and `offset` = ||f(0)||; e itself where it does not: the difference is to be 2^10
+/// times f(0), which leaves a thousandth of a rounding error. For closures whose bias is subtracted.
+pub fn enlarged(exponent: f64, size: f64, offset: f64) -> f64 {
+    let missing = (1024.0 * offset / size).log2().ceil();
+    if missing.is_nan() || missing <= 0.0 {
+        return exponent;
+    }
+    // What is left of a difference that cancelled says little about its size.
+    (exponent + missing.min(STEP)).min(LARGEST_EXPONENT)
+}
 
 impl<T, F, G> LinearOperator for Function<T, F, G>
 where
