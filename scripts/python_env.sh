@@ -33,8 +33,8 @@ python_env() {
         mkdir -p "$folder"
         python3 -m venv "$folder/venv"
     fi
-    for package in "$@"; do
-        "$python" -c "import $package" 2>/dev/null ||
-            "$python" -m pip install --quiet --disable-pip-version-check "$package"
+    for module in "$@"; do
+        "$python" -c "import $module" 2>/dev/null ||
+            "$python" -m pip install --quiet --disable-pip-version-check "$module"
     done
 }
