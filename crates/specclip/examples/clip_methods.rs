@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rand::{RngExt, SeedableRng};
 use specclip::Error;
-use specclip::clip::{ClipReport, FastClip, Method, Params, Step, clip};
+use specclip::clip::{ClipReport, FastClip, Method, Params, Projection, Step, clip};
 use specclip::operator::{Conv, ConvParams, PaddingMode};
 
 /// Name, kernel size, padding, mode, stride.
@@ -56,6 +56,10 @@ fn methods() -> Vec<(&'static str, Params)> {
         (
             "frequency, cropped",
             Params::new(Method::Frequency { crop: true }),
+        ),
+        (
+            "projection",
+            Params::new(Method::Projection(Projection::default())),
         ),
     ]
 }

@@ -528,6 +528,29 @@ fn reflect_padding_exceeds_the_torus() {
     }
 }
 
+/// Of the groups, Schur's test suspects the one whose signs differ, and it has the smaller norm.
+#[test]
+fn the_group_with_the_largest_norm_counts() {
+    let mixed = [1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0];
+    let weight = [&mixed[..], &[0.8; 9], &[0.1; 9]].concat();
+    let params = ConvParams::new(2).padding(1, PaddingMode::Zeros).groups(3);
+    let conv = Conv::new(weight, &[3, 1, 3, 3], &[3, 6, 7], &params).unwrap();
+    let alone = Conv::new(
+        mixed.to_vec(),
+        &[1, 1, 3, 3],
+        &[1, 6, 7],
+        &ConvParams::new(2).padding(1, PaddingMode::Zeros),
+    );
+    let (op, alone): (BoxedOperator<f64>, BoxedOperator<f64>) =
+        (Box::new(conv), Box::new(alone.unwrap()));
+    let truth = true_norm(&op);
+    assert!(true_norm(&alone) < 0.9 * truth);
+    let found = interval(&op, &Params::default()).unwrap();
+    assert_eq!(found.upper_by, Argument::Cholesky);
+    assert!(found.upper >= truth * (1.0 - SVD_ERROR), "{found:?}");
+    assert!(found.upper < truth * (1.0 + 1e-9), "{found:?}");
+}
+
 /// A single tap with one sample of circular padding repeats outputs: sqrt(2) times the norm.
 #[test]
 fn outputs_that_repeat_count_twice() {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use faer::{Accum, Mat, MatMut, MatRef};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -20,6 +20,10 @@ const WIDE: usize = 16;
 
 /// Rows summed in the scalar type before the sum goes on in `f64`.
 const CHUNK: usize = 2048;
+
+/// Groups of chunks, at most, that are summed side by side: not the number of threads, so that sums
+/// do not depend on it.
+const GROUPS: usize = 16;
 
 /// k vectors of length n in host memory: an n x k matrix, stored column after column.
 ///
@@ -109,27 +113,36 @@ impl<T: Real> Columns<T> {
         MatRef::from_column_major_slice(data, self.rows, range.len())
     }
 
-    /// Gram products of many vectors: chunk after chunk of the rows, added up in `f64`.
+    /// Gram products of many vectors: chunk after chunk of the rows, added up in `f64`, in groups of
+    /// chunks side by side.
     fn wide_gram(&self, range: Range<usize>, other: &Self) -> Mat<f64> {
         let (rows, cols) = (range.len(), other.cols);
         let (x, y) = (self.matrix(range), other.matrix(0..cols));
-        let mut sums = Mat::zeros(rows, cols);
-        let mut partial = vec![T::ZERO; rows * cols];
-        for start in (0..self.rows).step_by(CHUNK) {
-            let count = CHUNK.min(self.rows - start);
-            T::matmul(
-                MatMut::from_column_major_slice_mut(&mut partial, rows, cols),
-                Accum::Replace,
-                x.subrows(start, count).transpose(),
-                y.subrows(start, count),
-            );
-            for (j, column) in partial.chunks_exact(rows).enumerate() {
-                for (i, x) in column.iter().enumerate() {
-                    sums[(i, j)] += x.to_f64();
+        let group = self.rows.div_ceil(GROUPS).next_multiple_of(CHUNK);
+        let sum = |start: usize| {
+            let end = self.rows.min(start + group);
+            let mut sums = vec![0.0; rows * cols];
+            let mut partial = vec![T::ZERO; rows * cols];
+            for start in (start..end).step_by(CHUNK) {
+                let count = CHUNK.min(end - start);
+                T::matmul(
+                    MatMut::from_column_major_slice_mut(&mut partial, rows, cols),
+                    Accum::Replace,
+                    x.subrows(start, count).transpose(),
+                    y.subrows(start, count),
+                    Par::Seq,
+                );
+                for (sum, x) in sums.iter_mut().zip(&partial) {
+                    *sum += x.to_f64();
                 }
             }
-        }
-        sums
+            sums
+        };
+        let starts: Vec<usize> = (0..self.rows).step_by(group.max(1)).collect();
+        let sums: Vec<Vec<f64>> = starts.into_par_iter().map(sum).collect();
+        Mat::from_fn(rows, cols, |i, j| {
+            sums.iter().map(|s| s[j * rows + i]).sum()
+        })
     }
 
     fn piece(&self, column: usize, part: usize) -> &[T] {
@@ -204,6 +217,7 @@ impl<T: Real> Block for Columns<T> {
                 Accum::Add,
                 x.matrix(range),
                 coefficients,
+                Par::rayon(0),
             );
             return;
         }
@@ -233,6 +247,7 @@ impl<T: Real> Block for Columns<T> {
                 Accum::Replace,
                 self.matrix(0..from),
                 MatRef::from_column_major_slice(&rounded::<T>(c), from, to),
+                Par::rayon(0),
             );
             self.data[..rotated.len()].copy_from_slice(&rotated);
             return;

@@ -113,7 +113,11 @@ fn tightest<Op: LinearOperator + ?Sized>(
         best.is_none_or(|(upper, _)| upper.is_nan() || upper > lower * (1.0 + gap))
     };
     if is_open(&best, CLOSE) && is_writable(part) {
-        best = least(best, (cholesky(op, part)?, Argument::Cholesky));
+        match cholesky(op, part, budget) {
+            Ok(value) => best = least(best, (value, Argument::Cholesky)),
+            Err(Error::NotApplicable { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     if is_open(&best, NEARLY) && params.failure_probability > 0.0 {
         let gap = best.map_or(1.0, |(upper, _)| upper / lower - 1.0);
@@ -209,12 +213,9 @@ fn value<Op: LinearOperator + ?Sized>(
         Argument::Cholesky => {
             let cost = matrix_cost(part);
             if cost > NAMED_BUDGET {
-                return Err(refuse(
-                    argument,
-                    "the operator's matrix is too large to be written out",
-                ));
+                return Err(too_large());
             }
-            cholesky(op, part)
+            cholesky(op, part, NAMED_BUDGET)
         }
         Argument::Vector => Err(refuse(argument, "it bounds from below")),
         _ => structural(part, argument, NAMED_BUDGET),
@@ -378,8 +379,15 @@ pub(super) fn normalised(part: &Part) -> (Cow<'_, Part>, (f64, f64)) {
     (Cow::Owned(scaled), (unit, unit))
 }
 
-/// The norm of the operator's matrix, written out.
-fn cholesky<Op: LinearOperator + ?Sized>(op: &Op, part: &Part) -> Result<f64, Error> {
+fn too_large() -> Error {
+    refuse(
+        Argument::Cholesky,
+        "the operator's matrix is too large to be written out",
+    )
+}
+
+/// The norm of the operator's matrix, written out; of a convolution only the groups that matter.
+fn cholesky<Op: LinearOperator + ?Sized>(op: &Op, part: &Part, budget: f64) -> Result<f64, Error> {
     let par = get_global_parallelism();
     match &part.structure {
         Structure::Matrix(_) => structural(part, Argument::Cholesky, f64::INFINITY),
@@ -388,7 +396,8 @@ fn cholesky<Op: LinearOperator + ?Sized>(op: &Op, part: &Part) -> Result<f64, Er
             let Structure::Filters(bank) = &part.structure else {
                 unreachable!("a multiple has the same form")
             };
-            Ok(normal::norm(bank) * unit.0 * unit.1)
+            let norm = normal::norm(bank, budget).ok_or_else(too_large)?;
+            Ok(norm * unit.0 * unit.1)
         }
         Structure::Unknown => {
             let matrix = materialise(op)?;

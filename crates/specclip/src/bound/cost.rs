@@ -35,7 +35,8 @@ pub(super) fn is_writable(part: &Part) -> bool {
     matrix_cost(part) * share <= allowance(part)
 }
 
-/// Operations to write out a matrix and to bound its norm; infinite where it is too large.
+/// Operations to write out a matrix and to bound its norm, of a convolution for one group; infinite where
+/// it is too large.
 pub(super) fn matrix_cost(part: &Part) -> f64 {
     if let Structure::Filters(bank) = &part.structure {
         let n = normal::size(bank);

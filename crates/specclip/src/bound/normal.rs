@@ -15,32 +15,50 @@ use faer::{Accum, Mat, MatRef, Par, get_global_parallelism};
 use super::action::{read_by, tap_matrix};
 use super::dense::Gram;
 use super::rounding::{ENTRY, gamma, up};
-use super::schur::{filters_schur, most_uses};
+use super::schur::{group_schurs, most_uses};
 use crate::operator::FilterBank;
 
-/// No less than the norm of a convolution, or of its transpose, with weights near 1.
-pub(super) fn norm(bank: &FilterBank) -> f64 {
+/// No less than the norm of a convolution, or of its transpose, with weights near 1; none where that takes
+/// more than `budget` operations.
+///
+/// The norm is that of one of the groups, and Schur's test shows of most that they are not the one: from
+/// the most suspicious on, groups are written out until the test of the next is below what was found.
+pub(super) fn norm(bank: &FilterBank, budget: f64) -> Option<f64> {
     let g = &bank.geometry;
-    let size = filters_schur(bank);
     let taps = g.taps();
+    let mut groups: Vec<(f64, usize)> = group_schurs(bank).into_iter().zip(0..).collect();
+    groups.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let size = groups.first().map_or(0.0, |group| group.0);
     // Products of one entry, and additions: those of the matrices, then those at one place.
     let terms = g.out_per_group().max(g.in_per_group()) + taps * taps + most_uses(bank) * taps + 8;
-    let error = up(gamma(terms) * size * size);
     let columns = g.in_per_group() * g.input_plane() <= g.out_per_group() * g.output_plane();
     let reads: Vec<_> = (0..taps).map(|t| read_by(g, t)).collect();
-    let norms = (0..g.groups).map(|group| {
+    let mut largest = 0.0_f64;
+    let mut left = budget;
+    for (above, group) in groups {
+        if above <= largest {
+            break;
+        }
+        left -= cost(bank);
+        if left < 0.0 {
+            return None;
+        }
         let matrix = if columns {
             product(bank, group, &reads)
         } else {
             adjoint_product(bank, group, &reads)
         };
-        Gram::new(matrix, error).norm(None, get_global_parallelism())
-    });
-    let largest = norms.fold(0.0, |m: f64, x| if x.is_nan() || x > m { x } else { m });
-    up(largest + ENTRY * size)
+        let error = up(gamma(terms) * above * above);
+        let norm = Gram::new(matrix, error).norm(None, get_global_parallelism());
+        if norm.is_nan() {
+            return Some(norm);
+        }
+        largest = largest.max(norm);
+    }
+    Some(up(largest + ENTRY * size))
 }
 
-/// Floating-point operations of that.
+/// Floating-point operations for one group.
 pub(super) fn cost(bank: &FilterBank) -> f64 {
     let g = &bank.geometry;
     let sides = [
@@ -52,7 +70,7 @@ pub(super) fn cost(bank: &FilterBank) -> f64 {
     let pairs = (g.taps() * g.taps()) as f64;
     let blocks =
         pairs * (g.output_plane() as f64 * 20.0 * channels * channels + 2.0 * a.0 * b.0 * channels);
-    g.groups as f64 * (blocks + n * n * n + 400.0 * n * n)
+    blocks + n * n * n + 400.0 * n * n
 }
 
 /// The size of the smaller side, of one group.

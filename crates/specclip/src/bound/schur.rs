@@ -9,8 +9,8 @@ use crate::operator::{AxisMatrix, FilterBank, Structure};
 /// Combinations of positions along the axes that are looked at one by one.
 const MOST_PATTERNS: usize = 4096;
 
-/// No less than sqrt(||M||_1 ||M||_inf), and so no less than the norm of |M|, the matrix of the
-/// absolute values of M (of sums of absolute values where several taps read one sample).
+/// No less than the norm of |M|, the matrix of the absolute values of M (of sums of absolute values where
+/// several taps read one sample): sqrt(||M||_1 ||M||_inf), of a convolution the largest of its groups.
 pub(super) fn schur(structure: &Structure) -> Option<f64> {
     let (rows, columns, terms) = match structure {
         Structure::Matrix(m) => {
@@ -61,8 +61,13 @@ pub(super) fn axis_schur(axis: &AxisMatrix) -> f64 {
     up(rows.sqrt() * largest(&columns).sqrt() * (1.0 + gamma(terms) + ENTRY))
 }
 
-/// Schur's test for a convolution, or its transpose.
+/// Schur's test for a convolution, or its transpose: that of the group which needs most.
 pub(super) fn filters_schur(bank: &FilterBank) -> f64 {
+    largest(&group_schurs(bank))
+}
+
+/// Schur's test for each group of a convolution, or of its transpose.
+pub(super) fn group_schurs(bank: &FilterBank) -> Vec<f64> {
     let g = &bank.geometry;
     let (taps, ins, outs) = (g.taps(), g.in_per_group(), g.out_per_group());
     // Sums over the channels of the other side, for each channel and tap.
@@ -76,10 +81,18 @@ pub(super) fn filters_schur(bank: &FilterBank) -> f64 {
             by_input[input * taps + t] += w.abs();
         }
     }
-    let rows = over_patterns(&g.axes.each_ref().map(reads), &by_output, taps);
-    let columns = over_patterns(&g.axes.each_ref().map(uses), &by_input, taps);
+    let reads = g.axes.each_ref().map(reads);
+    let uses = g.axes.each_ref().map(uses);
     let terms = ins.max(outs) * taps + 2 * taps;
-    up(rows.sqrt() * columns.sqrt() * (1.0 + gamma(terms) + ENTRY))
+    let outputs = by_output.chunks_exact(outs * taps);
+    let groups = outputs.zip(by_input.chunks_exact(ins * taps));
+    groups
+        .map(|(by_output, by_input)| {
+            let rows = over_patterns(&reads, by_output, taps);
+            let columns = over_patterns(&uses, by_input, taps);
+            up(rows.sqrt() * columns.sqrt() * (1.0 + gamma(terms) + ENTRY))
+        })
+        .collect()
 }
 
 /// The largest sum over taps of `values` times the counts of one pattern along each axis.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use faer::{Accum, MatMut, MatRef};
+use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::correlation::Layout;
@@ -99,6 +99,7 @@ impl<T: Real> Samples<'_, T> {
                 Accum::Add,
                 MatRef::from_row_major_slice(&scaled[..rows * count], rows, count),
                 MatRef::from_row_major_slice(&columns[..depth * count], depth, count).transpose(),
+                Par::rayon(0),
             );
         }
         product

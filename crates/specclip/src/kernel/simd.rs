@@ -30,7 +30,13 @@ pub trait Lanes: Sized + Copy {
     /// The sum of the lanes.
     fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// `c` = `a` `b`, added to what is there when `accum` says so.
-    fn matmul(c: MatMut<'_, Self>, accum: Accum, a: MatRef<'_, Self>, b: MatRef<'_, Self>);
+    fn matmul(
+        c: MatMut<'_, Self>,
+        accum: Accum,
+        a: MatRef<'_, Self>,
+        b: MatRef<'_, Self>,
+        par: Par,
+    );
     /// A slice as whole registers and the rest.
     fn as_vectors<S: Simd>(slice: &[Self]) -> (&[Self::Vector<S>], &[Self]);
     /// A mutable slice as whole registers and the rest.
@@ -71,8 +77,14 @@ macro_rules! lanes {
             fn reduce_sum<S: Simd>(simd: S, a: S::$vector) -> Self {
                 simd.$sum(a)
             }
-            fn matmul(c: MatMut<'_, Self>, accum: Accum, a: MatRef<'_, Self>, b: MatRef<'_, Self>) {
-                matmul(c, accum, a, b, 1.0, Par::rayon(0));
+            fn matmul(
+                c: MatMut<'_, Self>,
+                accum: Accum,
+                a: MatRef<'_, Self>,
+                b: MatRef<'_, Self>,
+                par: Par,
+            ) {
+                matmul(c, accum, a, b, 1.0, par);
             }
             #[inline(always)]
             fn as_vectors<S: Simd>(slice: &[Self]) -> (&[S::$vector], &[Self]) {

@@ -1,6 +1,6 @@
 //! Dense layers.
 
-use faer::{Accum, Mat, MatMut, MatRef};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 
 use super::{LinearOperator, Structure, check_action, check_shape};
 use crate::Real;
@@ -48,15 +48,15 @@ fn multiply<T: Real>(matrix: MatRef<'_, T>, x: &Columns<T>, y: &mut Columns<T>) 
     let x = MatRef::from_column_major_slice(x.as_slice(), inner, k);
     if inner <= LONGEST_SUM {
         let y = MatMut::from_column_major_slice_mut(y.as_mut_slice(), rows, k);
-        T::matmul(y, Accum::Replace, matrix, x);
+        T::matmul(y, Accum::Replace, matrix, x, Par::rayon(0));
         return;
     }
     let mut sums = vec![0.0; rows * k];
     for start in (0..inner).step_by(LONGEST_SUM) {
         let count = LONGEST_SUM.min(inner - start);
         let part = MatMut::from_column_major_slice_mut(y.as_mut_slice(), rows, k);
-        let columns = matrix.subcols(start, count);
-        T::matmul(part, Accum::Replace, columns, x.subrows(start, count));
+        let (left, right) = (matrix.subcols(start, count), x.subrows(start, count));
+        T::matmul(part, Accum::Replace, left, right, Par::rayon(0));
         for (sum, part) in sums.iter_mut().zip(y.as_slice()) {
             *sum += part.to_f64();
         }
@@ -140,6 +140,7 @@ impl<T: Real> Parametric for Dense<T> {
             Accum::Replace,
             MatRef::from_column_major_slice(scaled.as_slice(), self.outputs(), lambda.len()),
             MatRef::from_column_major_slice(v.as_slice(), self.inputs(), lambda.len()).transpose(),
+            Par::rayon(0),
         );
         Ok(vec![gradient])
     }

@@ -60,8 +60,11 @@ impl<'g> Tape<'g> {
                 }),
             }
         }
-        let chain = compose::improve(&mut tape, layers, params)?;
-        tape.lower = regions::improve(&mut tape, layers, params, chain)?;
+        // Where there is no bound, a smaller one of the steps before is not worth the work.
+        if tape.stops.is_empty() {
+            let chain = compose::improve(&mut tape, layers, params)?;
+            tape.lower = regions::improve(&mut tape, layers, params, chain)?;
+        }
         Ok(tape)
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Ascent<T> {
     previous_step: Vec<T>,
     /// Right vectors that the next power step starts from.
     subspace: Columns<T>,
+    /// <Y, Y_previous>.
+    product: f64,
     /// The length t of a proximal step.
     length: f64,
     /// Curvatures ||M*(D)||^2 / ||D||^2 of the last changes D of Y, the newest first.
@@ -52,6 +54,9 @@ const LEAST_SHRINKAGE: f64 = 0.05;
 const GUARD: usize = 16;
 const GUARD_PART: f64 = 0.6;
 
+/// The part of a unit vector outside of a subspace below which it counts as inside.
+const LEAST_PART: f64 = 1e-2;
+
 impl<T: Real> Ascent<T> {
     pub(super) fn new<P>(layer: &mut Layer<P>, y: LowRank<T>, c: f64) -> Result<Self, Error>
     where
@@ -61,6 +66,7 @@ impl<T: Real> Ascent<T> {
         let value = dual_value(&step, &layer.start, c, y.sum());
         Ok(Self {
             subspace: y.v.clone(),
+            product: y.squares(),
             previous: y.clone(),
             previous_step: step.clone(),
             y,
@@ -87,12 +93,23 @@ impl<T: Real> Ascent<T> {
         self.y.rank()
     }
 
-    /// Adds right singular vectors of M(W) to the next power step.
+    /// Adds to the next power step what right vectors have beside those that are there: mostly parts
+    /// of them, and images that depend on each other cost another orthonormalisation.
     pub(super) fn join(&mut self, v: &Columns<T>) {
-        let (old, new) = (Block::cols(&self.subspace), Block::cols(v));
-        let mut joined = self.subspace.zeros_like(old + new);
+        let mut new = v.clone();
+        let old = Block::cols(&self.subspace);
+        let inside = self.subspace.gram(0..old, v);
+        new.add_combination(&self.subspace, 0..old, (-inside).as_ref());
+        let norms = new.norms();
+        new.scale(&norms.iter().copied().map(inverse).collect::<Vec<_>>());
+        let outside: Vec<usize> = (0..norms.len())
+            .filter(|&j| norms[j] > LEAST_PART)
+            .collect();
+        let mut joined = self.subspace.zeros_like(old + outside.len());
         joined.set_columns(0, &self.subspace);
-        joined.set_columns(old, v);
+        for (place, j) in (old..).zip(outside) {
+            joined.set_columns(place, &new.columns(j..j + 1));
+        }
         self.subspace = joined;
     }
 
@@ -141,7 +158,12 @@ impl<T: Real> Ascent<T> {
             found.v.columns(0..rank),
         );
         let next_step = layer.gradient(&next.s, &next.u, &next.v)?;
-        let curvature = self.curvature(&next, &next_step, &extrapolated, momentum);
+        let product = next.dot(&self.y);
+        let squares = self.change(&next, product, momentum);
+        let curvature = squares.map(|squares| {
+            let change = distance(&next_step, &extrapolated);
+            change * change / squares
+        });
         if let Some(curvature) = curvature
             && curvature * self.length > 1.0
         {
@@ -152,6 +174,7 @@ impl<T: Real> Ascent<T> {
         let value = dual_value(&next_step, &layer.start, c, next.sum());
         self.previous = std::mem::replace(&mut self.y, next);
         self.previous_step = std::mem::replace(&mut self.step, next_step);
+        self.product = product;
         if value < self.value {
             self.still();
         } else {
@@ -168,6 +191,7 @@ impl<T: Real> Ascent<T> {
     /// Stops the momentum.
     fn still(&mut self) {
         self.theta = 1.0;
+        self.product = self.y.squares();
         self.previous = self.y.clone();
         self.previous_step = self.step.clone();
     }
@@ -184,11 +208,11 @@ impl<T: Real> Ascent<T> {
 
     /// The leading singular triplets of A = Y + momentum (Y - Y_previous) + t M(W), as far as one power
     /// step from the subspace finds them.
-    fn power_step<P>(&self, layer: &mut Layer<P>, momentum: f64) -> Result<LowRank<T>, Error>
+    fn power_step<P>(&mut self, layer: &mut Layer<P>, momentum: f64) -> Result<LowRank<T>, Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
-        let x = orthonormal(self.subspace.clone())?;
+        let x = self.start();
         let mut image = layer.apply(&x)?;
         image.scale(&vec![self.length; Block::cols(&x)]);
         self.add_momentum(momentum, |y, factor| y.add_product(factor, &x, &mut image));
@@ -212,6 +236,21 @@ impl<T: Real> Ascent<T> {
         Ok(LowRank::new(u, sigma, back))
     }
 
+    /// The subspace and random vectors: only the span of their images matters, so that they need not be
+    /// orthonormal.
+    fn start(&mut self) -> Columns<T> {
+        let known = Block::cols(&self.subspace);
+        let most = Block::rows(&self.subspace).saturating_sub(known);
+        let mut random = self
+            .subspace
+            .zeros_like((guard(self.y.rank()) / 4).min(most));
+        self.random.fill_with_signs(&mut random);
+        let mut x = self.subspace.zeros_like(known + Block::cols(&random));
+        x.set_columns(0, &self.subspace);
+        x.set_columns(known, &random);
+        x
+    }
+
     /// Adds Y + momentum (Y - Y_previous), term by term.
     fn add_momentum(&self, momentum: f64, mut add: impl FnMut(&LowRank<T>, f64)) {
         add(&self.y, 1.0 + momentum);
@@ -220,37 +259,33 @@ impl<T: Real> Ascent<T> {
         }
     }
 
-    /// ||M*(D)||^2 / ||D||_F^2 of the change D of the proximal step, where it is more than rounding.
-    fn curvature(
-        &self,
-        next: &LowRank<T>,
-        next_step: &[T],
-        from: &[T],
-        momentum: f64,
-    ) -> Option<f64> {
+    /// ||D||_F^2 of the change D = `next` - Y - momentum (Y - Y_previous) of the proximal step, where it is
+    /// more than rounding. `product` is <`next`, Y>.
+    fn change(&self, next: &LowRank<T>, product: f64, momentum: f64) -> Option<f64> {
         let (a, b) = (1.0 + momentum, momentum);
-        let mut squares = next.squares() + a * a * self.y.squares() - 2.0 * a * next.dot(&self.y);
+        let mut squares = next.squares() + a * a * self.y.squares() - 2.0 * a * product;
         if b != 0.0 {
-            squares += b * b * self.previous.squares() - 2.0 * a * b * self.y.dot(&self.previous)
+            squares += b * b * self.previous.squares() - 2.0 * a * b * self.product
                 + 2.0 * b * next.dot(&self.previous);
         }
-        let change = distance(next_step, from);
         // The square of a small change is a small difference of large numbers.
         let noise = 64.0 * T::UNIT_ROUNDOFF * (next.squares() + self.y.squares());
-        (squares > noise).then(|| change * change / squares)
+        (squares > noise).then_some(squares)
     }
 
-    /// The vectors that the next power step starts from: those of Y, some below, and new random ones.
+    /// The vectors that the next power step starts from: those of Y, and some below.
     fn follow(&mut self, v: Columns<T>, rank: usize) {
-        let guard = GUARD.max((GUARD_PART * rank as f64) as usize);
         let most = BLOCK_MEMORY / ((Block::rows(&self.y.u) + Block::rows(&v)) * size_of::<T>());
-        let keep = (rank + guard).min(Block::cols(&v)).min(most.max(GUARD));
-        let fresh = (guard / 4).min(Block::rows(&v).saturating_sub(keep));
-        let mut random = v.zeros_like(fresh);
-        self.random.fill(&mut random);
+        let keep = (rank + guard(rank))
+            .min(Block::cols(&v))
+            .min(most.max(GUARD));
         self.subspace = v.columns(0..keep);
-        self.join(&random);
     }
+}
+
+/// How many vectors besides those of Y a power step follows.
+fn guard(rank: usize) -> usize {
+    GUARD.max((GUARD_PART * rank as f64) as usize)
 }
 
 /// d = <step, W_0> - ||step||^2 / 2 - c (nuclear norm).
