@@ -10,10 +10,12 @@ use specclip_burn::PaddedConv;
 use crate::error::Error;
 
 mod block;
+mod config;
 mod dla;
 mod resnet;
 mod simple_conv;
 
+pub use config::{DeepConfig, Network, NetworkConfig};
 pub use dla::Dla;
 pub use resnet::ResNet18;
 pub use simple_conv::{SimpleConv, SimpleConvConfig};

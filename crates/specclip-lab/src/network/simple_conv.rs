@@ -3,13 +3,15 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 use specclip::operator::{ConvKernel, ConvParams, PaddingMode};
 
 use super::{Build, ConvNorm};
 use crate::error::Error;
 
 /// What a [`SimpleConv`] is made of; by default the first setting of the paper's Figure 1.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct SimpleConvConfig {
     /// Channels, height and width of an image.
     pub input: [usize; 3],
@@ -22,11 +24,22 @@ pub struct SimpleConvConfig {
     /// Padding on all sides.
     pub padding: usize,
     /// What is padded.
+    #[serde(with = "Mode")]
     pub mode: PaddingMode,
     /// Whether a batch normalisation follows the convolution.
     pub batch_norm: bool,
     /// Outputs of the dense layer.
     pub classes: usize,
+}
+
+/// The names of the padding modes in settings and checkpoints.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "PaddingMode", rename_all = "lowercase")]
+enum Mode {
+    Zeros,
+    Reflect,
+    Replicate,
+    Circular,
 }
 
 impl Default for SimpleConvConfig {

@@ -1,0 +1,104 @@
+//! Which network, in words that a file can keep, and the network of these words.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Dla, ResNet18, SimpleConv, SimpleConvConfig};
+use crate::error::Error;
+
+/// Everything that decides about a network's layers and their sizes. It is written into checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "model", rename_all = "kebab-case")]
+pub enum NetworkConfig {
+    /// One convolution and one dense layer.
+    SimpleConv(SimpleConvConfig),
+    /// ResNet-18 for small images.
+    #[serde(rename = "resnet18")]
+    ResNet18(DeepConfig),
+    /// Deep layer aggregation for small images.
+    Dla(DeepConfig),
+}
+
+/// What is left open about a deep network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeepConfig {
+    /// Channels, height and width of an image.
+    pub input: [usize; 3],
+    /// Whether each convolution has a batch normalisation behind it.
+    pub batch_norm: bool,
+    /// Outputs of the dense layer.
+    pub classes: usize,
+}
+
+impl NetworkConfig {
+    /// The network with weights as PyTorch draws them.
+    ///
+    /// # Errors
+    /// When a size is zero or sizes do not fit each other.
+    pub fn init(&self, device: &Device) -> Result<Network, Error> {
+        let deep = |config: &DeepConfig| (config.input[0], config.classes, config.batch_norm);
+        Ok(match self {
+            Self::SimpleConv(config) => Network::SimpleConv(SimpleConv::new(config, device)?),
+            Self::ResNet18(config) => {
+                let (channels, classes, batch_norm) = deep(config);
+                Network::ResNet18(ResNet18::new(channels, classes, batch_norm, device)?)
+            }
+            Self::Dla(config) => {
+                let (channels, classes, batch_norm) = deep(config);
+                Network::Dla(Dla::new(channels, classes, batch_norm, device)?)
+            }
+        })
+    }
+
+    /// Channels, height and width of an image.
+    pub fn input_shape(&self) -> [usize; 3] {
+        match self {
+            Self::SimpleConv(config) => config.input,
+            Self::ResNet18(config) | Self::Dla(config) => config.input,
+        }
+    }
+
+    /// The number of logits.
+    pub fn classes(&self) -> usize {
+        match self {
+            Self::SimpleConv(config) => config.classes,
+            Self::ResNet18(config) | Self::Dla(config) => config.classes,
+        }
+    }
+
+    /// Whether convolutions have batch normalisations behind them.
+    pub fn batch_norm(&self) -> bool {
+        match self {
+            Self::SimpleConv(config) => config.batch_norm,
+            Self::ResNet18(config) | Self::Dla(config) => config.batch_norm,
+        }
+    }
+}
+
+/// One of the networks; made by [`NetworkConfig::init`].
+#[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a derived module cannot hold its variants in boxes, and there is one network at a time"
+)]
+pub enum Network {
+    /// One convolution and one dense layer.
+    SimpleConv(SimpleConv),
+    /// ResNet-18.
+    ResNet18(ResNet18),
+    /// Deep layer aggregation.
+    Dla(Dla),
+}
+
+impl Network {
+    /// Logits (examples, classes) of a batch (examples, channels, height, width).
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        match self {
+            Self::SimpleConv(net) => net.forward(x),
+            Self::ResNet18(net) => net.forward(x),
+            Self::Dla(net) => net.forward(x),
+        }
+    }
+}
