@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use burn::module::{Module, ParamId};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
@@ -249,6 +250,32 @@ impl Clipper {
         }
         self.every = steps;
         Ok(self)
+    }
+
+    /// The module to run forward and backward in a step of training: the module itself, or, where the
+    /// method trains a reparametrisation, one with the weights that this makes of the module's. Each
+    /// call is one training forward. Statistics of batch normalisations are the module's own, whichever of the two
+    /// runs. Drop it before the optimiser's step: while a second owner of a weight lives, the optimiser
+    /// has to copy it.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn before_forward<M: Module>(&mut self, module: &M) -> Result<M, Error> {
+        Ok(module.clone())
+    }
+
+    /// What the optimiser is to be given for the gradients of the module that
+    /// [`before_forward`](Self::before_forward) returned: gradients with respect to the weights of
+    /// `module`, those of a penalty added. Other methods hand the gradients through.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn gradients<M: Module>(
+        &mut self,
+        _module: &M,
+        gradients: GradientsParams,
+    ) -> Result<GradientsParams, Error> {
+        Ok(gradients)
     }
 
     /// To be called after each step of the optimiser. Parameters keep their identity, so that the
