@@ -7,6 +7,7 @@ pub mod compare;
 pub mod reproduce;
 pub mod shared;
 pub mod spectrum;
+pub mod train;
 
 use clap::{Parser, Subcommand};
 
@@ -34,6 +35,7 @@ pub enum Command {
     Compare(Box<compare::CompareArgs>),
     Reproduce(Box<reproduce::ReproduceArgs>),
     Clip(Box<clip::ClipArgs>),
+    Train(Box<train::TrainArgs>),
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod clip;
 mod compare;
 mod reproduce;
 mod spectrum;
+mod train;
 
 use std::process::ExitCode;
 
@@ -37,5 +38,6 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
         Command::Compare(args) => compare::run(args),
         Command::Reproduce(args) => reproduce::run(args),
         Command::Clip(args) => clip::run(args),
+        Command::Train(args) => train::run(args),
     }
 }

@@ -9,6 +9,10 @@ pub enum Error {
     /// The model file could not be read, makes no sense, or has a weight without singular values.
     #[error(transparent)]
     Model(#[from] specclip_onnx::Error),
+    /// A data set, a run or a checkpoint.
+    #[cfg(feature = "lab")]
+    #[error(transparent)]
+    Lab(#[from] specclip_lab::Error),
     /// A model without a single layer to analyse.
     #[error("{model}: {why}")]
     NothingToAnalyse {

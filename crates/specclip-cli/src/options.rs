@@ -5,6 +5,8 @@ pub mod bound;
 pub mod clip;
 pub mod compare;
 pub mod spectrum;
+#[cfg(feature = "lab")]
+pub mod train;
 
 use std::path::{Path, PathBuf};
 

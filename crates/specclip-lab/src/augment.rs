@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::data::{DatasetKind, Normalization};
 
@@ -10,7 +11,8 @@ use crate::data::{DatasetKind, Normalization};
 /// As torchvision's `RandomCrop(side, padding)` and `RandomHorizontalFlip()` do it, in this order: an image is surrounded by
 /// `padding` black pixels, a part of the image's own size is cut out of that, all places being equally likely, and it is
 /// mirrored with probability 1/2. Black is 0 before the normalisation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Augmentation {
     /// The number of black pixels on each side.
     pub padding: usize,

@@ -9,6 +9,8 @@ mod pickle;
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
 use layout::Format;
 
@@ -36,7 +38,8 @@ pub enum DatasetKind {
 }
 
 /// What is subtracted from the pixels of each channel, scaled to 0 to 1, and what they are then divided by.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Normalization {
     /// The mean of red, green and blue; grey images use the first.
     pub mean: [f32; 3],

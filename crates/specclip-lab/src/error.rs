@@ -10,6 +10,66 @@ pub enum Error {
     /// A network of these sizes does not exist.
     #[error("the network: {0}")]
     Network(#[from] specclip::Error),
+    /// The clipper refused a setting, a network or its weights.
+    #[error(transparent)]
+    Clipping(#[from] specclip_burn::Error),
+    /// A setting of a run that makes no sense.
+    #[error("the run's {setting}: {problem}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it, and what would be accepted.
+        problem: String,
+    },
+    /// A folder cannot have a new run.
+    #[error(
+        "{} has a run or other files already; resume the run, or choose another folder",
+        folder.display()
+    )]
+    Taken {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Another process works on the run.
+    #[error(
+        "the run in {} is at work in another process; wait for its end, or choose another folder",
+        folder.display()
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file is not a checkpoint, or is damaged.
+    #[error(
+        "{} is no checkpoint that can be used: {problem}; use another one, such as best.safetensors or last.safetensors \
+         of a run",
+        path.display()
+    )]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// A run cannot go on with other settings or images.
+    #[error(
+        "the run in {} cannot go on differently: {difference}; leave the setting as it is, or begin a run in another folder",
+        folder.display()
+    )]
+    Different {
+        /// The folder.
+        folder: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// Training has led to numbers that are none.
+    #[error(
+        "the loss is not a finite number in step {step}; lower the learning rate, or clip layers to a smaller norm"
+    )]
+    Diverged {
+        /// The step, from 1 on.
+        step: u64,
+    },
     /// A file or folder cannot be opened or read.
     #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
     Read {

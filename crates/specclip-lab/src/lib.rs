@@ -18,6 +18,8 @@
 //!   Starting at a later batch costs nothing.
 //! - [`network`] has the networks of the paper's experiments: one convolution and one dense layer, ResNet-18, and DLA,
 //!   with their batch normalisations or without.
+//! - [`train`] has training runs: a folder with checkpoints, an event file and a record, and the promise that a run which
+//!   was killed and resumed is the same to the last bit.
 //! - [`EventWriter`] writes losses, accuracies and norms as an event file that TensorBoard shows; a resumed run first
 //!   cuts the file back to the step of its checkpoint ([`EventWriter::resume`]).
 //!
@@ -42,6 +44,7 @@ mod data;
 mod error;
 mod events;
 pub mod network;
+pub mod train;
 
 pub use augment::Augmentation;
 pub use batches::{Batch, Batches, Sampling};

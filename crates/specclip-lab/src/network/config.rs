@@ -36,8 +36,9 @@ impl NetworkConfig {
     /// The network with weights as PyTorch draws them.
     ///
     /// # Errors
-    /// When a size is zero or sizes do not fit each other.
+    /// When a size is zero or absurd, or sizes do not fit each other.
     pub fn init(&self, device: &Device) -> Result<Network, Error> {
+        self.check()?;
         let deep = |config: &DeepConfig| (config.input[0], config.classes, config.batch_norm);
         Ok(match self {
             Self::SimpleConv(config) => Network::SimpleConv(SimpleConv::new(config, device)?),
@@ -50,6 +51,27 @@ impl NetworkConfig {
                 Network::Dla(Dla::new(channels, classes, batch_norm, device)?)
             }
         })
+    }
+
+    /// Refuses sizes that would only exhaust the memory: they may come from a file.
+    fn check(&self) -> Result<(), Error> {
+        let mut sizes = self.input_shape().to_vec();
+        sizes.push(self.classes());
+        if let Self::SimpleConv(config) = self {
+            sizes.extend([config.channels, config.kernel, config.kernel]);
+        }
+        let product = sizes
+            .iter()
+            .try_fold(1usize, |product, &size| product.checked_mul(size.max(1)));
+        match product {
+            Some(product) if product <= LARGEST => Ok(()),
+            _ => Err(Error::Setting {
+                setting: "network",
+                problem: format!(
+                    "image, outputs and kernel of {sizes:?} are beyond any network of its kind; take smaller ones"
+                ),
+            }),
+        }
     }
 
     /// Channels, height and width of an image.
@@ -76,6 +98,10 @@ impl NetworkConfig {
         }
     }
 }
+
+/// The largest product of an image's sizes, the outputs and the sizes of a convolution's kernel: more than
+/// any of the weights has, and less than a machine's memory.
+const LARGEST: usize = 1 << 32;
 
 /// One of the networks; made by [`NetworkConfig::init`].
 #[derive(Module, Debug)]

@@ -1,0 +1,80 @@
+//! What a run shows and writes.
+
+use super::*;
+use crate::common::{stderr, stdout};
+
+#[test]
+fn a_clipped_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = images(folder.path());
+    let out = folder.path().join("run");
+    let arguments =
+        "--recipe simple --channels 4 --batch 10 --epochs 4 --norm 0.5 --every 7 --lr 0.05";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let output = train(&data, &out, &arguments).output().expect("a run");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    for part in [
+        "largest norm",
+        "conv.conv",
+        "head",
+        "best.safetensors is epoch",
+    ] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    let record = record(&out);
+    assert_eq!(record["schema"], 1);
+    assert_eq!(record["finished"], true);
+    assert_eq!(record["settings"]["seed"], 0);
+    assert_eq!(record["data"]["name"], "MNIST");
+    let epochs = record["epochs"].as_array().expect("epochs");
+    assert_eq!(epochs.len(), 4);
+    let last = &epochs[3];
+    assert!(
+        last["test_accuracy"].as_f64().expect("a number") > 0.5,
+        "{last}"
+    );
+    for layer in last["layers"].as_array().expect("layers") {
+        assert_eq!(layer["converged"], true);
+        assert_eq!(layer["target"], 0.5);
+        assert!(
+            layer["norm"].as_f64().expect("a number") <= 0.5 * 1.001,
+            "{layer}"
+        );
+    }
+    for epoch in epochs {
+        let clips = &epoch["clips"];
+        assert!(clips["count"].as_u64().expect("a number") >= 2, "{clips}");
+        assert!(
+            clips["largest"].as_f64().expect("a number") <= 1.001,
+            "{clips}"
+        );
+    }
+}
+
+/// Weights that grow without a bound end the run in a sentence, and the last checkpoint stays.
+#[test]
+fn a_run_that_diverges() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = images(folder.path());
+    let out = folder.path().join("run");
+    let arguments = [
+        "--recipe",
+        "simple",
+        "--channels",
+        "2",
+        "--lr",
+        "1e30",
+        "--batch",
+        "10",
+    ];
+    let output = train(&data, &out, &arguments).output().expect("a run");
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(message.contains("not a finite number in step"), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    assert_eq!(
+        checkpoint(&out.join("last.safetensors")).0["position"]["step"],
+        0
+    );
+}

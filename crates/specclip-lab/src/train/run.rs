@@ -1,0 +1,453 @@
+//! A run: from its beginning, or from its last checkpoint, to its end.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::checkpoint::{Begun, Checkpoint, FORMAT, State, refuse};
+use super::data::{Data, DataId};
+use super::figures::{Epoch, Position};
+use super::folder::Folder;
+use super::learner::{Learner, timed};
+use super::optimizer::Memory;
+use super::parameters;
+use super::record::Record;
+use super::settings::Settings;
+use crate::batches::Batches;
+use crate::error::Error;
+use crate::events::EventWriter;
+use crate::network::Network;
+
+/// After how many steps the batch's loss and accuracy go to the event file.
+const LOG_EVERY: u64 = 10;
+
+/// What may differ between two processes that work on the same run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Steps between two checkpoints within an epoch; there is one at the end of each epoch in any case.
+    pub checkpoint_every: u64,
+    /// The machine's processor, for the record.
+    pub processor: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            checkpoint_every: 100,
+            processor: String::new(),
+        }
+    }
+}
+
+/// How an epoch is going.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Which epoch, from 1 on.
+    pub epoch: u32,
+    /// How many there will be.
+    pub epochs: u32,
+    /// Steps made in it.
+    pub batch: u64,
+    /// How many it has.
+    pub batches: u64,
+    /// The mean cross entropy of its images so far, in nats.
+    pub loss: f64,
+    /// The share of them that was right, 0 to 1.
+    pub accuracy: f64,
+}
+
+/// Who is told how a run is going.
+pub trait Observer {
+    /// After each step.
+    fn step(&mut self, progress: &Progress);
+    /// At the end of each epoch, before its checkpoint is written.
+    fn epoch(&mut self, epoch: &Epoch);
+}
+
+/// A run in its folder.
+pub struct Run<'a> {
+    folder: Folder,
+    options: Options,
+    settings: Settings,
+    data: &'a Data,
+    id: DataId,
+    position: Position,
+    begun: Begun,
+    epochs: Vec<Epoch>,
+    learner: Learner,
+    network: Network,
+    events: EventWriter,
+}
+
+impl<'a> Run<'a> {
+    /// Begins a run in a folder that is empty or not there.
+    ///
+    /// # Errors
+    /// When the folder has files or cannot be written, another process is at work in it, or the settings
+    /// make no run on these images.
+    pub fn start(
+        folder: &Path,
+        settings: Settings,
+        data: &'a Data,
+        options: Options,
+    ) -> Result<Self, Error> {
+        check(&settings, data)?;
+        let device = Device::flex().autodiff();
+        let network = parameters::drawn(settings.seed, &device, || settings.network.init(&device))?;
+        let learner = Learner::new(&settings, &network, &device)?;
+        let folder = Folder::open(folder)?;
+        folder.check_empty()?;
+        let run = Self {
+            // Written at once, so that there is something to resume from the first step on.
+            events: EventWriter::create(&folder.events())?,
+            id: data.id(),
+            folder,
+            options,
+            settings,
+            data,
+            position: Position::default(),
+            begun: Begun::default(),
+            epochs: Vec::new(),
+            learner,
+            network,
+        };
+        run.save(false)?;
+        Ok(run)
+    }
+
+    /// Goes on with the run in a folder, from its last checkpoint.
+    ///
+    /// # Errors
+    /// When there is none or it is damaged, settings or images are not those of the run, another
+    /// process is at work on it, or a file cannot be read or written.
+    pub fn resume(
+        folder: &Path,
+        settings: &Settings,
+        data: &'a Data,
+        options: Options,
+    ) -> Result<Self, Error> {
+        check(settings, data)?;
+        let folder = Folder::open(folder)?;
+        let path = folder.last();
+        let mut checkpoint = Checkpoint::read(&path)?;
+        compare(&folder, &checkpoint.state, settings, data)?;
+        let device = Device::flex().autodiff();
+        let network = checkpoint.network(&path, &device)?;
+        let mut learner = Learner::new(settings, &network, &device)?;
+        let Checkpoint {
+            state, optimizer, ..
+        } = checkpoint;
+        restore(&mut learner, &network, &state, optimizer).map_err(|e| refuse(&path, e))?;
+        let run = Self {
+            events: EventWriter::resume(&folder.events(), state.position.step)?,
+            folder,
+            options,
+            settings: state.settings,
+            data,
+            id: state.data,
+            position: state.position,
+            begun: state.begun,
+            epochs: state.epochs,
+            learner,
+            network,
+        };
+        run.check_position(&path)?;
+        run.write_record()?;
+        Ok(run)
+    }
+
+    /// Where it is.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The figures of its epochs so far.
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.epochs
+    }
+
+    /// Trains until the run is over, and returns its record.
+    ///
+    /// # Errors
+    /// When the loss is no longer finite, a layer cannot be clipped, or a file cannot be written. What the
+    /// last checkpoint has is not lost.
+    pub fn finish(mut self, observer: &mut dyn Observer) -> Result<Record, Error> {
+        while !self.settings.is_over(self.position) {
+            self = self.epoch(observer)?;
+        }
+        Ok(self.record())
+    }
+
+    /// The rest of an epoch.
+    fn epoch(mut self, observer: &mut dyn Observer) -> Result<Self, Error> {
+        let data = self.data;
+        let rate = self.settings.learning_rate_in(self.position.epoch);
+        let batches =
+            Batches::training(&data.train, &self.settings.sampling(), self.position.epoch)?;
+        let total = batches.len() as u64;
+        let mut batches = batches.skip(self.position.batch as usize);
+        while let Some(batch) = timed(&mut self.begun.seconds.training, || batches.next()) {
+            let stepped = self
+                .learner
+                .step(self.network, batch, rate, &mut self.begun.seconds)?;
+            self.network = stepped.0;
+            self.position.step += 1;
+            self.position.batch += 1;
+            self.count(stepped.1, rate)?;
+            observer.step(&self.progress(total));
+            if self.settings.is_over(self.position) {
+                break;
+            }
+            let every = self.options.checkpoint_every.max(1);
+            if self.position.batch < total && self.position.batch.is_multiple_of(every) {
+                self.save(false)?;
+            }
+        }
+        self.end_epoch(rate, total, observer)
+    }
+
+    /// The score of a step, and the clip in it, if there was one.
+    fn count(&mut self, score: super::score::Score, rate: f64) -> Result<(), Error> {
+        let step = self.position.step;
+        if !score.is_finite() {
+            return Err(Error::Diverged { step });
+        }
+        self.begun.score.add(score);
+        if step.is_multiple_of(LOG_EVERY) {
+            self.events.scalars(
+                step,
+                &[
+                    ("train/loss", score.loss() as f32),
+                    ("train/accuracy", score.accuracy() as f32),
+                    ("learning_rate", rate as f32),
+                ],
+            )?;
+        }
+        if self.clips_at(step) {
+            self.count_clip()?;
+        }
+        Ok(())
+    }
+
+    fn clips_at(&self, step: u64) -> bool {
+        self.learner.clipper.is_some() && step.is_multiple_of(self.settings.clipping.every)
+    }
+
+    fn count_clip(&mut self) -> Result<(), Error> {
+        let report = self.learner.report();
+        self.begun.clips.add(report);
+        let values = report.iter().flat_map(|layer| {
+            let before = (format!("before/{}", layer.name), layer.before as f32);
+            [
+                before,
+                (format!("after/{}", layer.name), layer.after as f32),
+            ]
+        });
+        let values: Vec<(String, f32)> = values.collect();
+        let values: Vec<(&str, f32)> = values.iter().map(|(t, v)| (t.as_str(), *v)).collect();
+        self.events.scalars(self.position.step, &values)
+    }
+
+    /// Measures, and writes everything.
+    fn end_epoch(
+        mut self,
+        rate: f64,
+        total: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, Error> {
+        if self.position.batch >= total {
+            self.position.epoch += 1;
+            self.position.batch = 0;
+        }
+        // The network that a run ends with obeys, even where its last step was not one that clips.
+        if self.settings.is_over(self.position) && !self.clips_at(self.position.step) {
+            self.network = self.learner.clip(self.network, &mut self.begun.seconds)?;
+            if self.learner.clipper.is_some() {
+                self.count_clip()?;
+            }
+        }
+        let figures = self.measure(rate)?;
+        observer.epoch(&figures);
+        let best = self
+            .epochs
+            .iter()
+            .all(|earlier| figures.test_accuracy > earlier.test_accuracy);
+        self.epochs.push(figures);
+        self.begun = Begun::default();
+        self.save(best)?;
+        Ok(self)
+    }
+
+    /// The figures of the epoch that ends.
+    fn measure(&mut self, rate: f64) -> Result<Epoch, Error> {
+        let mut seconds = self.begun.seconds;
+        let (learner, network) = (&mut self.learner, &self.network);
+        let measured = timed(&mut seconds.evaluation, || {
+            let score = learner.evaluate(network, &self.data.test, &self.settings)?;
+            Ok::<_, Error>((score, learner.norms(network, &self.settings.clipping)?))
+        });
+        let (test, layers) = measured?;
+        let step = self.position.step;
+        if !test.is_finite() {
+            return Err(Error::Diverged { step });
+        }
+        let mut values = vec![
+            ("test/loss".to_owned(), test.loss() as f32),
+            ("test/accuracy".to_owned(), test.accuracy() as f32),
+        ];
+        values.extend(
+            layers
+                .iter()
+                .map(|layer| (format!("norm/{}", layer.name), layer.norm as f32)),
+        );
+        let values: Vec<(&str, f32)> = values.iter().map(|(t, v)| (t.as_str(), *v)).collect();
+        self.events.scalars(step, &values)?;
+        Ok(Epoch {
+            epoch: self.epochs.len() as u32 + 1,
+            step,
+            learning_rate: rate,
+            train_loss: self.begun.score.loss(),
+            train_accuracy: self.begun.score.accuracy(),
+            test_loss: test.loss(),
+            test_accuracy: test.accuracy(),
+            layers,
+            clips: self.begun.clips,
+            seconds,
+        })
+    }
+
+    /// Writes the record and the last checkpoint, and before them the best if this is it.
+    fn save(&self, best: bool) -> Result<(), Error> {
+        let Memory { tensors, counts } = self.learner.optimizer.memory();
+        let checkpoint = Checkpoint {
+            state: State {
+                format: FORMAT,
+                settings: self.settings.clone(),
+                data: self.id.clone(),
+                position: self.position,
+                begun: self.begun,
+                epochs: self.epochs.clone(),
+                clipper: self.learner.clipper.as_ref().map(|c| c.state()),
+                monitor: self.learner.monitor.state(),
+                optimizer: counts,
+            },
+            parameters: parameters::save(&self.network),
+            optimizer: tensors,
+        };
+        let bytes = checkpoint.to_bytes(&self.folder.last())?;
+        if best {
+            self.folder.replace(&self.folder.best(), &bytes)?;
+        }
+        self.folder.replace(&self.folder.last(), &bytes)?;
+        self.write_record()
+    }
+
+    fn record(&self) -> Record {
+        Record::new(
+            &self.settings,
+            &self.id,
+            self.position,
+            &self.epochs,
+            &self.options.processor,
+        )
+    }
+
+    fn write_record(&self) -> Result<(), Error> {
+        let path = self.folder.record();
+        let json = serde_json::to_vec_pretty(&self.record());
+        let json = json.map_err(|error| Error::write(&path, error.into()))?;
+        self.folder.replace(&path, &json)
+    }
+
+    fn progress(&self, batches: u64) -> Progress {
+        Progress {
+            epoch: self.position.epoch + 1,
+            epochs: self.settings.epochs,
+            batch: self.position.batch,
+            batches,
+            loss: self.begun.score.loss(),
+            accuracy: self.begun.score.accuracy(),
+        }
+    }
+
+    /// A place that is not in the data is that of a damaged checkpoint.
+    fn check_position(&self, path: &Path) -> Result<(), Error> {
+        let Position { batch, .. } = self.position;
+        let batches = self.data.train.len().div_ceil(self.settings.batch.max(1)) as u64;
+        if batch < batches {
+            return Ok(());
+        }
+        let problem = format!("it says that {batch} of {batches} batches of an epoch are done");
+        Err(refuse(path, problem))
+    }
+}
+
+fn check(settings: &Settings, data: &Data) -> Result<(), Error> {
+    let (train, test) = (data.train.kind(), data.test.kind());
+    if train != test {
+        let (train, test) = (train.name(), test.name());
+        return Err(Error::Parts {
+            problem: format!(
+                "the images to learn from are {train}'s, those to measure with {test}'s"
+            ),
+        });
+    }
+    let threads = rayon::current_num_threads();
+    if settings.threads != threads {
+        let asked = settings.threads;
+        return Err(Error::Setting {
+            setting: "threads",
+            problem: format!("{asked} are asked for and {threads} are at work"),
+        });
+    }
+    settings.check(train)?;
+    Batches::training(&data.train, &settings.sampling(), 0).map(|_| ())
+}
+
+/// A run goes on with the settings and the images that it began with.
+fn compare(folder: &Folder, state: &State, settings: &Settings, data: &Data) -> Result<(), Error> {
+    let different = |difference| {
+        Err(Error::Different {
+            folder: folder.path().to_owned(),
+            difference,
+        })
+    };
+    if let Some(difference) = state.settings.difference(settings) {
+        return different(difference);
+    }
+    let id = data.id();
+    if state.data.sha256 != id.sha256 {
+        let (there, here) = (&state.data, &id);
+        return different(format!(
+            "it learns from {} images of {} and these are {} of {}, or their contents differ",
+            there.train_images, there.name, here.train_images, here.name
+        ));
+    }
+    Ok(())
+}
+
+/// Everything but the network as it was.
+fn restore(
+    learner: &mut Learner,
+    network: &Network,
+    state: &State,
+    tensors: std::collections::BTreeMap<String, parameters::Stored>,
+) -> Result<(), String> {
+    match (&mut learner.clipper, &state.clipper) {
+        (None, None) => {}
+        (Some(clipper), Some(state)) => {
+            clipper.restore(state.clone()).map_err(|e| e.to_string())?;
+        }
+        _ => return Err("what the clipper keeps does not belong to its settings".to_owned()),
+    }
+    let monitor = learner.monitor.restore(state.monitor.clone());
+    monitor.map_err(|e| e.to_string())?;
+    // Before the first step an optimiser has nothing to remember.
+    if state.position.step == 0 {
+        return Ok(());
+    }
+    let counts = state.optimizer.clone();
+    learner
+        .optimizer
+        .restore(network, Memory { tensors, counts })
+}
