@@ -1,7 +1,7 @@
 //! The folder of a run: one process at a time, and files that are whole or not there.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -42,18 +42,30 @@ impl Folder {
     }
 
     /// Refuses a folder with anything in it that a run would not leave before its first checkpoint.
-    pub fn check_empty(&self) -> Result<(), Error> {
-        let entries = fs::read_dir(&self.path).map_err(|e| Error::read(&self.path, e))?;
+    pub fn check_empty(path: &Path) -> Result<(), Error> {
+        let entries = match fs::read_dir(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|e| Error::read(path, e))?,
+        };
         for entry in entries {
-            let name = entry.map_err(|e| Error::read(&self.path, e))?.file_name();
+            let name = entry.map_err(|e| Error::read(path, e))?.file_name();
             let partial = Path::new(&name).extension().is_some_and(|e| e == PARTIAL);
-            if name != LOCK && !partial {
+            if name != LOCK && name != EVENTS && !partial {
                 return Err(Error::Taken {
-                    folder: self.path.clone(),
+                    folder: path.to_owned(),
                 });
             }
         }
         Ok(())
+    }
+
+    /// Removes the events of a run that has no checkpoint.
+    pub fn forget_events(&self) -> Result<(), Error> {
+        let path = self.events();
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::write(&path, e)),
+            _ => Ok(()),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -120,12 +132,15 @@ mod tests {
     fn replaced_files_are_whole_and_leave_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
-        folder.check_empty().unwrap();
+        Folder::check_empty(dir.path()).unwrap();
         for text in ["a long first text", "short"] {
             folder.replace(&folder.record(), text.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(folder.record()).unwrap(), text);
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
-        assert!(matches!(folder.check_empty(), Err(Error::Taken { .. })));
+        assert!(matches!(
+            Folder::check_empty(dir.path()),
+            Err(Error::Taken { .. })
+        ));
     }
 }

@@ -95,8 +95,11 @@ impl<'a> Run<'a> {
         let device = Device::flex().autodiff();
         let network = parameters::drawn(settings.seed, &device, || settings.network.init(&device))?;
         let learner = Learner::new(&settings, &network, &device)?;
+        // Before anything is written to it, and once more when no other process can.
+        Folder::check_empty(folder)?;
         let folder = Folder::open(folder)?;
-        folder.check_empty()?;
+        Folder::check_empty(folder.path())?;
+        folder.forget_events()?;
         let run = Self {
             // Written at once, so that there is something to resume from the first step on.
             events: EventWriter::create(&folder.events())?,

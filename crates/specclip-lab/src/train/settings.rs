@@ -189,7 +189,9 @@ impl Settings {
     /// The first setting in which two runs differ, and both values.
     pub fn difference(&self, other: &Self) -> Option<String> {
         let json = |settings| serde_json::to_value(settings).unwrap_or_default();
-        difference("", &json(self), &json(other))
+        let (a, b) = (json(self), json(other));
+        // What differs with the network follows from it.
+        difference("network", &a["network"], &b["network"]).or_else(|| difference("", &a, &b))
     }
 }
 

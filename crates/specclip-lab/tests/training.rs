@@ -1,0 +1,144 @@
+//! Runs as a library has them, on images that the test makes.
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use specclip_lab::network::{Network, NetworkConfig};
+use specclip_lab::train::{
+    Checkpoint, ClipMethod, Data, Epoch, Observer, Options, Progress, Recipe, Run, Settings, Target,
+};
+use specclip_lab::{Batches, Dataset, DatasetKind, Error, Sampling};
+
+/// Images whose brightest rows say their label.
+fn dataset(count: usize) -> Dataset {
+    let labels: Vec<u8> = (0..count).map(|i| (i * 7 % 10) as u8).collect();
+    let pixels = labels.iter().enumerate().flat_map(|(i, &label)| {
+        (0..28 * 28).map(move |place| {
+            let bright = place / 56 == usize::from(label) + 2;
+            (place * (i + 3) % 61) as u8 + if bright { 150 } else { 0 }
+        })
+    });
+    Dataset::new(DatasetKind::Mnist, pixels.collect(), labels).unwrap()
+}
+
+fn data() -> Data {
+    Data {
+        train: dataset(200),
+        test: dataset(50),
+        folder: PathBuf::from("made"),
+    }
+}
+
+fn settings() -> Settings {
+    let mut settings = Recipe::Simple.settings(DatasetKind::Mnist, rayon::current_num_threads());
+    let NetworkConfig::SimpleConv(config) = &mut settings.network else {
+        panic!("{settings:?}");
+    };
+    config.channels = 4;
+    config.batch_norm = true;
+    settings.epochs = 3;
+    settings.batch = 10;
+    settings.learning_rate = 0.05;
+    settings.clipping.method = ClipMethod::Projection;
+    settings.clipping.every = 8;
+    settings.clipping.targets.push(Target {
+        layers: "*".to_owned(),
+        norm: 1.0,
+    });
+    settings
+}
+
+#[derive(Default)]
+struct Counted {
+    steps: u64,
+    epochs: Vec<u32>,
+}
+
+impl Observer for Counted {
+    fn step(&mut self, progress: &Progress) {
+        self.steps += 1;
+        assert_eq!((progress.epochs, progress.batches), (3, 20));
+    }
+
+    fn epoch(&mut self, epoch: &Epoch) {
+        self.epochs.push(epoch.epoch);
+    }
+}
+
+/// The share of the test images that a network reads.
+fn accuracy(network: &Network, settings: &Settings, data: &Dataset) -> f64 {
+    let sampling = Sampling {
+        normalization: settings.normalization,
+        ..Sampling::usual(DatasetKind::Mnist, data.len(), 0)
+    };
+    let batch = Batches::evaluation(data, &sampling)
+        .unwrap()
+        .next()
+        .unwrap();
+    let images = TensorData::new(batch.images, [data.len(), 1, 28, 28]);
+    let logits = network.forward(Tensor::from_data(images, &Device::flex()));
+    let logits: Vec<f32> = logits.into_data().iter::<f32>().collect();
+    let right = logits.chunks(10).zip(&batch.labels).filter(|(row, label)| {
+        let own = row[usize::from(**label)];
+        row.iter().all(|&z| z <= own)
+    });
+    right.count() as f64 / data.len() as f64
+}
+
+#[test]
+fn a_run_its_record_and_its_best_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, settings) = (data(), settings());
+    let run = Run::start(folder.path(), settings.clone(), &data, Options::default()).unwrap();
+    let mut counted = Counted::default();
+    let record = run.finish(&mut counted).unwrap();
+    assert_eq!((counted.steps, counted.epochs), (60, vec![1, 2, 3]));
+    assert!(record.finished);
+    assert_eq!((record.position.epoch, record.position.step), (3, 60));
+    assert!(record.epochs[2].test_accuracy > 0.5, "{record:?}");
+    let best = record.epochs.iter().map(|epoch| epoch.test_accuracy);
+    let best = best.fold(0.0, f64::max);
+    let path = folder.path().join("best.safetensors");
+    let (loaded, network) = Checkpoint::load(&path).unwrap();
+    assert_eq!(loaded, settings);
+    // In inference, with the running statistics of the checkpoint.
+    assert_eq!(accuracy(&network, &settings, &data.test), best);
+
+    let again = Run::resume(folder.path(), &settings, &data, Options::default()).unwrap();
+    let mut counted = Counted::default();
+    assert_eq!(again.finish(&mut counted).unwrap(), record);
+    assert_eq!(counted.steps, 0);
+}
+
+/// The clip of a run's last step is there even where its number is not a multiple of `every`, and it is counted.
+#[test]
+fn the_network_that_a_run_ends_with_obeys() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, mut settings) = (data(), settings());
+    settings.clipping.every = 1000;
+    settings.clipping.targets[0].norm = 0.3;
+    let run = Run::start(folder.path(), settings, &data, Options::default()).unwrap();
+    let record = run.finish(&mut Counted::default()).unwrap();
+    let counts: Vec<u64> = record
+        .epochs
+        .iter()
+        .map(|epoch| epoch.clips.count)
+        .collect();
+    assert_eq!(counts, [0, 0, 1]);
+    let norms = |epoch: &Epoch| epoch.largest().unwrap().norm;
+    assert!(norms(&record.epochs[1]) > 0.3 * 1.01);
+    assert!(norms(&record.epochs[2]) <= 0.3 * 1.001);
+    assert_eq!(record.epochs[0].layers[0].target, Some(0.3));
+}
+
+#[test]
+fn a_folder_without_a_run_and_another_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, mut settings) = (data(), settings());
+    assert!(Checkpoint::of_run(folder.path()).unwrap().is_none());
+    let resumed = Run::resume(folder.path(), &settings, &data, Options::default());
+    assert!(matches!(resumed.err(), Some(Error::Read { .. })));
+    settings.threads += 1;
+    let started = Run::start(folder.path(), settings, &data, Options::default());
+    assert!(started.err().unwrap().to_string().contains("threads"));
+}
