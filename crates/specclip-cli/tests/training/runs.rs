@@ -9,7 +9,7 @@ fn a_clipped_run() {
     let data = images(folder.path());
     let out = folder.path().join("run");
     let arguments =
-        "--recipe simple --channels 4 --batch 10 --epochs 4 --norm 0.5 --every 7 --lr 0.05";
+        "--recipe simple --channels 4 --batch 10 --epochs 4 --norm 2 --every 7 --lr 0.05";
     let arguments: Vec<&str> = arguments.split(' ').collect();
     let output = train(&data, &out, &arguments).output().expect("a run");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -31,14 +31,14 @@ fn a_clipped_run() {
     assert_eq!(epochs.len(), 4);
     let last = &epochs[3];
     assert!(
-        last["test_accuracy"].as_f64().expect("a number") > 0.5,
+        last["test_accuracy"].as_f64().expect("a number") > 0.9,
         "{last}"
     );
     for layer in last["layers"].as_array().expect("layers") {
         assert_eq!(layer["converged"], true);
-        assert_eq!(layer["target"], 0.5);
+        assert_eq!(layer["target"], 2.0);
         assert!(
-            layer["norm"].as_f64().expect("a number") <= 0.5 * 1.001,
+            layer["norm"].as_f64().expect("a number") <= 2.0 * 1.001,
             "{layer}"
         );
     }
