@@ -17,10 +17,10 @@ pub const ABSENT: &str = "this program was built without training; build it with
                           crates/specclip-cli --features lab";
 
 const EXAMPLES: &str = "Examples:
-  specclip train --recipe simple --data data/mnist --norm 1 --every 50 --out runs/simple
-  specclip train --recipe cifar10 --data data/cifar10 --norm 1 --method fastclip --out runs/fastclip
-  specclip train --recipe simple --data data/mnist --batch-norm compose --norm 1 --out runs/composed
-  specclip train --model dla --data data/cifar10 --norm 1 --layer 'head=5' --out runs/dla
+  specclip train --recipe simple --data data/MNIST --norm 1 --every 50 --out runs/simple
+  specclip train --recipe cifar10 --data data/cifar-10-batches-bin --norm 1 --method fastclip --out runs/fastclip
+  specclip train --recipe simple --data data/MNIST --batch-norm compose --norm 1 --out runs/composed
+  specclip train --model dla --data data/cifar-10-batches-bin --norm 1 --layer 'head=5' --out runs/dla
   specclip train --resume --out runs/simple
 
 Exit codes: 0 done; 1 a layer is not shown to obey at the end; 2 bad usage or bad input, or a file that cannot be \
@@ -74,15 +74,6 @@ pub struct TrainArgs {
     #[arg(long)]
     pub resume: bool,
 
-    #[command(flatten)]
-    pub clipping: ClippingArgs,
-
-    #[command(flatten)]
-    pub learning: LearningArgs,
-
-    #[command(flatten)]
-    pub conv: ConvArgs,
-
     /// Seed of the first weights, the order of the images, crops and flips [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
@@ -94,6 +85,15 @@ pub struct TrainArgs {
     /// Steps between two checkpoints within an epoch
     #[arg(long, value_name = "STEPS", default_value = "100", value_parser = parse_count, allow_negative_numbers = true)]
     pub checkpoint_every: usize,
+
+    #[command(flatten)]
+    pub clipping: ClippingArgs,
+
+    #[command(flatten)]
+    pub learning: LearningArgs,
+
+    #[command(flatten)]
+    pub conv: ConvArgs,
 }
 
 fn about() -> String {

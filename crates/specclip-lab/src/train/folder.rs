@@ -99,8 +99,7 @@ impl Folder {
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&partial, path)?;
-            // The new name is on the disk when the folder is.
-            File::open(&self.path)?.sync_all()
+            sync(&self.path)
         };
         write().map_err(|e| {
             // What matters is the first failure.
@@ -108,6 +107,18 @@ impl Folder {
             Error::write(path, e)
         })
     }
+}
+
+/// A new name is on the disk when its folder is.
+#[cfg(unix)]
+fn sync(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Elsewhere a folder is not a file that can be asked for that.
+#[cfg(not(unix))]
+fn sync(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// Where the run in a folder goes on.
