@@ -25,6 +25,7 @@ mod optimizer;
 mod parameters;
 mod recipe;
 mod record;
+mod resume;
 mod run;
 mod score;
 mod settings;

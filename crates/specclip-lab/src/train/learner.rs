@@ -40,13 +40,13 @@ impl Learner {
         })
     }
 
-    /// One step on a batch. The network goes in by value: while a copy lives, no weight can be changed in
+    /// Step `step` of the run, on a batch. The network goes in by value: while a copy lives, no weight can be changed in
     /// its place.
     pub fn step(
         &mut self,
         network: Network,
         batch: Batch,
-        rate: f64,
+        (step, rate): (u64, f64),
         seconds: &mut Seconds,
     ) -> Result<(Network, Score), Error> {
         let (gradients, score) = match &mut self.clipper {
@@ -65,6 +65,10 @@ impl Learner {
                 (gradients, score)
             }
         };
+        // Before weights that are none reach the clipper.
+        if !score.is_finite() {
+            return Err(Error::Diverged { step });
+        }
         let network = timed(&mut seconds.training, || {
             self.optimizer.step(rate, network, gradients)
         });

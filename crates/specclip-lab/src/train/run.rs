@@ -12,6 +12,8 @@ use super::learner::{Learner, timed};
 use super::optimizer::Memory;
 use super::parameters;
 use super::record::Record;
+use super::resume::{check, compare, restore};
+use super::score::Score;
 use super::settings::Settings;
 use crate::batches::Batches;
 use crate::error::Error;
@@ -190,9 +192,9 @@ impl<'a> Run<'a> {
         let total = batches.len() as u64;
         let mut batches = batches.skip(self.position.batch as usize);
         while let Some(batch) = timed(&mut self.begun.seconds.training, || batches.next()) {
-            let stepped = self
-                .learner
-                .step(self.network, batch, rate, &mut self.begun.seconds)?;
+            let at = (self.position.step + 1, rate);
+            let seconds = &mut self.begun.seconds;
+            let stepped = self.learner.step(self.network, batch, at, seconds)?;
             self.network = stepped.0;
             self.position.step += 1;
             self.position.batch += 1;
@@ -210,11 +212,8 @@ impl<'a> Run<'a> {
     }
 
     /// The score of a step, and the clip in it, if there was one.
-    fn count(&mut self, score: super::score::Score, rate: f64) -> Result<(), Error> {
+    fn count(&mut self, score: Score, rate: f64) -> Result<(), Error> {
         let step = self.position.step;
-        if !score.is_finite() {
-            return Err(Error::Diverged { step });
-        }
         self.begun.score.add(score);
         if step.is_multiple_of(LOG_EVERY) {
             self.events.scalars(
@@ -383,74 +382,4 @@ impl<'a> Run<'a> {
         let problem = format!("it says that {batch} of {batches} batches of an epoch are done");
         Err(refuse(path, problem))
     }
-}
-
-fn check(settings: &Settings, data: &Data) -> Result<(), Error> {
-    let (train, test) = (data.train.kind(), data.test.kind());
-    if train != test {
-        let (train, test) = (train.name(), test.name());
-        return Err(Error::Parts {
-            problem: format!(
-                "the images to learn from are {train}'s, those to measure with {test}'s"
-            ),
-        });
-    }
-    let threads = rayon::current_num_threads();
-    if settings.threads != threads {
-        let asked = settings.threads;
-        return Err(Error::Setting {
-            setting: "threads",
-            problem: format!("{asked} are asked for and {threads} are at work"),
-        });
-    }
-    settings.check(train)?;
-    Batches::training(&data.train, &settings.sampling(), 0).map(|_| ())
-}
-
-/// A run goes on with the settings and the images that it began with.
-fn compare(folder: &Folder, state: &State, settings: &Settings, data: &Data) -> Result<(), Error> {
-    let different = |difference| {
-        Err(Error::Different {
-            folder: folder.path().to_owned(),
-            difference,
-        })
-    };
-    if let Some(difference) = state.settings.difference(settings) {
-        return different(difference);
-    }
-    let id = data.id();
-    if state.data.sha256 != id.sha256 {
-        let (there, here) = (&state.data, &id);
-        return different(format!(
-            "it learns from {} images of {} and these are {} of {}, or their contents differ",
-            there.train_images, there.name, here.train_images, here.name
-        ));
-    }
-    Ok(())
-}
-
-/// Everything but the network as it was.
-fn restore(
-    learner: &mut Learner,
-    network: &Network,
-    state: &State,
-    tensors: std::collections::BTreeMap<String, parameters::Stored>,
-) -> Result<(), String> {
-    match (&mut learner.clipper, &state.clipper) {
-        (None, None) => {}
-        (Some(clipper), Some(state)) => {
-            clipper.restore(state.clone()).map_err(|e| e.to_string())?;
-        }
-        _ => return Err("what the clipper keeps does not belong to its settings".to_owned()),
-    }
-    let monitor = learner.monitor.restore(state.monitor.clone());
-    monitor.map_err(|e| e.to_string())?;
-    // Before the first step an optimiser has nothing to remember.
-    if state.position.step == 0 {
-        return Ok(());
-    }
-    let counts = state.optimizer.clone();
-    learner
-        .optimizer
-        .restore(network, Memory { tensors, counts })
 }

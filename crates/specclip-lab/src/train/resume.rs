@@ -1,0 +1,90 @@
+//! What a run has to agree with before its first step, and what comes back from a checkpoint.
+
+use std::collections::BTreeMap;
+
+use super::checkpoint::State;
+use super::data::Data;
+use super::folder::Folder;
+use super::learner::Learner;
+use super::optimizer::Memory;
+use super::parameters::Stored;
+use super::settings::Settings;
+use crate::batches::Batches;
+use crate::error::Error;
+use crate::network::Network;
+
+/// Refuses settings that make no run on these images with the threads at work.
+pub(super) fn check(settings: &Settings, data: &Data) -> Result<(), Error> {
+    let (train, test) = (data.train.kind(), data.test.kind());
+    if train != test {
+        let (train, test) = (train.name(), test.name());
+        return Err(Error::Parts {
+            problem: format!(
+                "the images to learn from are {train}'s, those to measure with {test}'s"
+            ),
+        });
+    }
+    let threads = rayon::current_num_threads();
+    if settings.threads != threads {
+        let asked = settings.threads;
+        return Err(Error::Setting {
+            setting: "threads",
+            problem: format!("{asked} are asked for and {threads} are at work"),
+        });
+    }
+    settings.check(train)?;
+    Batches::training(&data.train, &settings.sampling(), 0).map(|_| ())
+}
+
+/// A run goes on with the settings and the images that it began with.
+pub(super) fn compare(
+    folder: &Folder,
+    state: &State,
+    settings: &Settings,
+    data: &Data,
+) -> Result<(), Error> {
+    let different = |difference| {
+        Err(Error::Different {
+            folder: folder.path().to_owned(),
+            difference,
+        })
+    };
+    if let Some(difference) = state.settings.difference(settings) {
+        return different(difference);
+    }
+    let id = data.id();
+    if state.data.sha256 != id.sha256 {
+        let (there, here) = (&state.data, &id);
+        return different(format!(
+            "it learns from {} images of {} and these are {} of {}, or their contents differ",
+            there.train_images, there.name, here.train_images, here.name
+        ));
+    }
+    Ok(())
+}
+
+/// Everything but the network as it was.
+pub(super) fn restore(
+    learner: &mut Learner,
+    network: &Network,
+    state: &State,
+    tensors: BTreeMap<String, Stored>,
+) -> Result<(), String> {
+    match (&mut learner.clipper, &state.clipper) {
+        (None, None) => {}
+        (Some(clipper), Some(state)) => {
+            clipper.restore(state.clone()).map_err(|e| e.to_string())?;
+        }
+        _ => return Err("what the clipper keeps does not belong to its settings".to_owned()),
+    }
+    let monitor = learner.monitor.restore(state.monitor.clone());
+    monitor.map_err(|e| e.to_string())?;
+    // Before the first step an optimiser has nothing to remember.
+    if state.position.step == 0 {
+        return Ok(());
+    }
+    let counts = state.optimizer.clone();
+    learner
+        .optimizer
+        .restore(network, Memory { tensors, counts })
+}
