@@ -180,6 +180,13 @@ fn checkpoints_that_are_damaged_or_hostile() {
             changed("optimizer.head.bias", "optimizer.head.bios"),
             "head.bias",
         ),
+        (
+            changed(
+                "optimizer.head.bias.momentum.velocity",
+                "optimizer.head.bias.momentum.elsewhere",
+            ),
+            "head.bias",
+        ),
         (changed(r#"\"batch\":0"#, r#"\"batch\":77"#), "77"),
         (changed("F32", "I32"), "F32"),
     ];
