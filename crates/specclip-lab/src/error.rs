@@ -70,6 +70,9 @@ pub enum Error {
         /// The step, from 1 on.
         step: u64,
     },
+    /// A network that cannot be written as a file.
+    #[error("the network cannot be exported: {0}")]
+    Export(String),
     /// A file or folder cannot be opened or read.
     #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
     Read {

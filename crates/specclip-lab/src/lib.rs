@@ -20,6 +20,7 @@
 //!   with their batch normalisations or without.
 //! - [`train`] has training runs: a folder with checkpoints, an event file and a record, and the promise that a run which
 //!   was killed and resumed is the same to the last bit.
+//! - [`export`] writes these networks as ONNX models, or as safetensors weights with a description of their layers.
 //! - [`EventWriter`] writes losses, accuracies and norms as an event file that TensorBoard shows; a resumed run first
 //!   cuts the file back to the step of its checkpoint ([`EventWriter::resume`]).
 //!
@@ -43,6 +44,7 @@ mod batches;
 mod data;
 mod error;
 mod events;
+pub mod export;
 pub mod network;
 pub mod train;
 

@@ -8,6 +8,7 @@ use specclip::operator::{ConvParams, PaddingMode};
 use specclip_burn::PaddedConv;
 
 use crate::error::Error;
+use crate::export::recording::{Recording, Value};
 
 mod block;
 mod config;
@@ -68,6 +69,22 @@ impl ConvNorm {
 
     fn activated(&self, x: Tensor<4>) -> Tensor<4> {
         relu(self.forward(x))
+    }
+
+    /// The steps of [`ConvNorm::forward`].
+    fn record(&self, to: &mut Recording, name: &str, x: Value) -> Result<Value, Error> {
+        to.within(name, |to| {
+            let y = to.conv("conv", &self.conv, x)?;
+            match &self.norm {
+                Some(norm) => to.batch_norm("norm", norm, y),
+                None => Ok(y),
+            }
+        })
+    }
+
+    fn record_activated(&self, to: &mut Recording, name: &str, x: Value) -> Result<Value, Error> {
+        let y = self.record(to, name, x)?;
+        Ok(to.relu(y))
     }
 }
 

@@ -10,6 +10,8 @@
 //! - **safetensors** with a layer description in TOML, for people who only have weights. The format is described
 //!   in `docs/layer-description.md`.
 //!
+//! [`build`] writes networks that another program holds as ONNX models.
+//!
 //! Three decisions shape the crate. *Nothing linear is dropped silently*: what cannot be analysed (quantised weights,
 //! cubic resizing, products of two activations, operators outside the standard) is in [`Model::skipped`] with the
 //! reason, and one operator that is not understood never costs the layers that are. *The layer is what runs*: padding
@@ -35,6 +37,7 @@
 //! ```
 
 mod bounds;
+pub mod build;
 mod change;
 mod constant;
 mod description;
@@ -44,6 +47,7 @@ mod invert;
 mod model;
 mod onnx;
 mod operator;
+mod output;
 mod spec;
 mod splice;
 mod strided;
@@ -58,6 +62,7 @@ use bytes::Bytes;
 pub use error::Error;
 pub use input::{InputShape, Options};
 pub use model::{Layer, LayerKind, Model, Skipped, WeightRef};
+pub use output::write_new;
 
 /// Reads a model: a `.toml` layer description, a `.safetensors` file with a description of the same name beside it, or
 /// (whatever else it is called) an ONNX file.

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use specclip::{BoxedParametric, Real};
-use tempfile::NamedTempFile;
 
 use crate::Error;
 use crate::change::{Changes, Place};
 use crate::invert::{Wanted, refused};
 use crate::model::{Layer, Model};
 use crate::onnx::{self, DataFiles};
+use crate::output::{self, unwritable};
 use crate::spec::Spec;
 use crate::splice::{self, Edit};
 
@@ -109,7 +109,7 @@ impl Model {
     /// As for [`Model::write`], as far as it can be told now.
     pub fn check_output(&self, path: &Path, overwrite: bool) -> Result<(), Error> {
         let output = Output::new(&self.file, path, overwrite)?;
-        output.temporary().map(drop)
+        output::temporary(&output.path).map(drop)
     }
 
     /// Writes the model with its present weights; every other byte is as it was read. A weight keeps its type and
@@ -256,94 +256,29 @@ impl<'a> Output<'a> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let folder = folder(&self.path);
-        if !folder.is_dir() {
-            return Err(unwritable(&self.path, "there is no such folder"));
-        }
         let sources = [self.file.path.as_ref(), self.file.description.as_ref()];
         let sources = sources.into_iter().flatten();
-        let sources: Vec<&PathBuf> = sources.chain(self.data.iter().map(|d| &d.from)).collect();
-        for target in self.targets() {
-            let refuse = |problem| Err(unwritable(target, problem));
-            // Of a link that leads nowhere there is no more than the link itself.
-            let Ok(kind) = fs::metadata(target).or_else(|_| fs::symlink_metadata(target)) else {
-                continue;
-            };
-            if kind.is_dir() {
-                return refuse("it is a folder");
-            }
-            if !kind.is_file() && !kind.is_symlink() {
-                return refuse("it is a device or a pipe, and a model is written as a whole file");
-            }
-            if sources.iter().any(|source| same_file(source, target)) {
-                return refuse(
-                    "the model is read from this file, which is never replaced; choose another name",
-                );
-            }
-            if !self.overwrite {
-                return refuse("it exists; choose another name, or give --force to replace it");
-            }
-        }
-        Ok(())
-    }
-
-    fn temporary(&self) -> Result<NamedTempFile, Error> {
-        let mut builder = tempfile::Builder::new();
-        // Temporaries are private by default; this one gets the mode of any new file (less the umask).
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let made = builder.tempfile_in(folder(&self.path));
-        made.map_err(|e| unwritable(&self.path, e))
+        let sources = sources.chain(self.data.iter().map(|d| &d.from));
+        let sources: Vec<&Path> = sources.map(PathBuf::as_path).collect();
+        output::check(self.targets(), &sources, self.overwrite)
     }
 
     fn write(&self) -> Result<(), Error> {
         let mut copies = Vec::with_capacity(self.data.len());
         for data in &self.data {
-            let mut copy = self.temporary()?;
+            let mut copy = output::temporary(&self.path)?;
             let patches = self.patches(&data.from);
             self.copy(&data.from, &patches, copy.as_file_mut())?;
-            copies.push((copy, &data.to));
+            copies.push((copy, data.to.as_path()));
         }
-        let model = self.temporary()?;
+        let model = output::temporary(&self.path)?;
         let mut to = BufWriter::new(model.as_file());
         splice::write(&self.file.bytes, &self.edits, &mut to)
             .and_then(|()| to.flush())
             .and_then(|()| model.as_file().sync_all())
             .map_err(|e| unwritable(&self.path, e))?;
         drop(to);
-        self.publish(model, copies)
-    }
-
-    /// Gives the temporaries their names. A model that is replaced goes before its data does, so that at no time there
-    /// is one with data that is not its own.
-    fn publish(
-        &self,
-        model: NamedTempFile,
-        copies: Vec<(NamedTempFile, &PathBuf)>,
-    ) -> Result<(), Error> {
-        if self.overwrite && !copies.is_empty() {
-            match fs::remove_file(&self.path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(unwritable(&self.path, e));
-                }
-                _ => {}
-            }
-        }
-        let mut published: Vec<&Path> = Vec::new();
-        let models = std::iter::once((model, &self.path));
-        for (temporary, path) in copies.into_iter().chain(models) {
-            let done = match self.overwrite {
-                true => temporary.persist(path),
-                false => temporary.persist_noclobber(path),
-            };
-            if let Err(error) = done {
-                // What is already there is useless without the rest; that it cannot be removed changes nothing.
-                published.iter().for_each(|p| drop(fs::remove_file(p)));
-                return Err(unwritable(path, error.error));
-            }
-            published.push(path);
-        }
-        Ok(())
+        output::publish((model, &self.path), copies, self.overwrite)
     }
 
     /// New bytes of a data file, and where they begin.
@@ -372,31 +307,4 @@ impl<'a> Output<'a> {
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension()
         .is_some_and(|e| e.eq_ignore_ascii_case(extension))
-}
-
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Whether both names, which may be links, are those of one file.
-fn same_file(a: &Path, b: &Path) -> bool {
-    #[cfg(unix)]
-    if let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) {
-        use std::os::unix::fs::MetadataExt;
-        return (a.dev(), a.ino()) == (b.dev(), b.ino());
-    }
-    match (fs::canonicalize(a), fs::canonicalize(b)) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
-}
-
-fn unwritable(path: &Path, problem: impl ToString) -> Error {
-    Error::Write {
-        path: path.to_owned(),
-        problem: problem.to_string(),
-    }
 }

@@ -6,6 +6,7 @@ use burn::tensor::activation::relu;
 
 use super::{Build, ConvNorm};
 use crate::error::Error;
+use crate::export::recording::{Recording, Value};
 
 /// Two convolutions and a shortcut: the identity, or a 1x1 convolution where the shape changes.
 #[derive(Module, Debug)]
@@ -42,6 +43,27 @@ impl BasicBlock {
             None => y + x,
         };
         relu(sum)
+    }
+
+    pub(super) fn record(
+        &self,
+        to: &mut Recording,
+        name: impl Into<String>,
+        x: Value,
+    ) -> Result<Value, Error> {
+        to.within(name, |to| {
+            let y = self.first.record_activated(to, "first", x)?;
+            let y = self.second.record(to, "second", y)?;
+            let sum = match &self.shortcut {
+                Some(shortcut) => {
+                    let shortcut = shortcut.record(to, "shortcut", x)?;
+                    let sum = to.add(y, shortcut)?;
+                    to.scale(sum, self.factor)
+                }
+                None => to.add(y, x)?,
+            };
+            Ok(to.relu(sum))
+        })
     }
 }
 

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Dla, ResNet18, SimpleConv, SimpleConvConfig};
 use crate::error::Error;
+use crate::export::Export;
+use crate::export::recording::{Recording, Value};
 
 /// Everything that decides about a network's layers and their sizes. It is written into checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +127,16 @@ impl Network {
             Self::SimpleConv(net) => net.forward(x),
             Self::ResNet18(net) => net.forward(x),
             Self::Dla(net) => net.forward(x),
+        }
+    }
+}
+
+impl Export for Network {
+    fn record(&self, to: &mut Recording, x: Value) -> Result<Value, Error> {
+        match self {
+            Self::SimpleConv(net) => net.record(to, x),
+            Self::ResNet18(net) => net.record(to, x),
+            Self::Dla(net) => net.record(to, x),
         }
     }
 }

@@ -7,6 +7,8 @@ use burn::tensor::{Device, Tensor};
 use super::block::BasicBlock;
 use super::{Build, ConvNorm, averaged};
 use crate::error::Error;
+use crate::export::Export;
+use crate::export::recording::{Recording, Value};
 
 /// A tree whose leaves are blocks, joined by a 1x1 convolution of all their outputs. A tree of level
 /// 2 runs one of level 1 first, and a block beside it.
@@ -74,6 +76,26 @@ impl Tree {
         }
         self.root.activated(Tensor::cat(outputs, 1))
     }
+
+    fn record(&self, to: &mut Recording, name: String, x: Value) -> Result<Value, Error> {
+        to.within(name, |to| {
+            let mut outputs = Vec::new();
+            if let Some(beside) = &self.beside {
+                outputs.push(beside.record(to, "beside", x)?);
+            }
+            let mut x = x;
+            for (i, subtree) in self.subtrees.iter().enumerate() {
+                x = subtree.record(to, format!("subtrees.{i}"), x)?;
+                outputs.push(x);
+            }
+            for (name, block) in [("left", &self.left), ("right", &self.right)] {
+                x = block.record(to, name, x)?;
+                outputs.push(x);
+            }
+            let joined = to.concat(&outputs);
+            self.root.record_activated(to, "root", joined)
+        })
+    }
 }
 
 /// DLA in its form for CIFAR: three convolutions, four trees, a dense layer. Its blocks add their
@@ -119,5 +141,19 @@ impl Dla {
         let x = self.stem.iter().fold(x, |x, conv| conv.activated(x));
         let x = self.trees.iter().fold(x, |x, tree| tree.forward(x));
         self.head.forward(averaged(x))
+    }
+}
+
+impl Export for Dla {
+    fn record(&self, to: &mut Recording, x: Value) -> Result<Value, Error> {
+        let mut x = x;
+        for (i, conv) in self.stem.iter().enumerate() {
+            x = conv.record_activated(to, &format!("stem.{i}"), x)?;
+        }
+        for (i, tree) in self.trees.iter().enumerate() {
+            x = tree.record(to, format!("trees.{i}"), x)?;
+        }
+        let x = to.average(x);
+        to.dense("head", &self.head, x)
     }
 }

@@ -7,6 +7,8 @@ use burn::tensor::{Device, Tensor};
 use super::block::BasicBlock;
 use super::{Build, ConvNorm, averaged};
 use crate::error::Error;
+use crate::export::Export;
+use crate::export::recording::{Recording, Value};
 
 /// ResNet-18 with a 3x3 convolution of stride 1 at the front and no pooling behind it, as for CIFAR.
 /// As in the paper's experiments, a block whose shortcut is a convolution averages its two branches,
@@ -49,5 +51,16 @@ impl ResNet18 {
         let x = self.stem.activated(x);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
         self.head.forward(averaged(x))
+    }
+}
+
+impl Export for ResNet18 {
+    fn record(&self, to: &mut Recording, x: Value) -> Result<Value, Error> {
+        let mut x = self.stem.record_activated(to, "stem", x)?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.record(to, format!("blocks.{i}"), x)?;
+        }
+        let x = to.average(x);
+        to.dense("head", &self.head, x)
     }
 }

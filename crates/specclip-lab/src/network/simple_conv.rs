@@ -8,6 +8,8 @@ use specclip::operator::{ConvKernel, ConvParams, PaddingMode};
 
 use super::{Build, ConvNorm};
 use crate::error::Error;
+use crate::export::Export;
+use crate::export::recording::{Recording, Value};
 
 /// What a [`SimpleConv`] is made of; by default the first setting of the paper's Figure 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,5 +96,13 @@ impl SimpleConv {
     /// Logits (examples, classes) of a batch (examples, channels, height, width).
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
         self.head.forward(self.conv.activated(x).flatten(1, 3))
+    }
+}
+
+impl Export for SimpleConv {
+    fn record(&self, to: &mut Recording, x: Value) -> Result<Value, Error> {
+        let x = self.conv.record_activated(to, "conv", x)?;
+        let x = to.flatten(x);
+        to.dense("head", &self.head, x)
     }
 }

@@ -15,7 +15,7 @@ mod inputs;
 mod layers;
 mod network;
 mod padding;
-mod proto;
+pub(crate) mod proto;
 mod shapes;
 mod wire;
 mod write;

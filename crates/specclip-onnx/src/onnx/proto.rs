@@ -1,4 +1,4 @@
-//! The messages of the ONNX protobuf format, as far as this crate reads them.
+//! The messages of the ONNX protobuf format, as far as this crate reads and writes them.
 //!
 //! Field numbers are those of `onnx.proto` (IR version 11). Fields that are not declared here are skipped
 //! by the decoder. `raw_data` is a [`Bytes`] slice of the file's own buffer, so that decoding a model does not
@@ -10,6 +10,10 @@ use bytes::Bytes;
 pub struct ModelProto {
     #[prost(int64, tag = "1")]
     pub ir_version: i64,
+    #[prost(string, tag = "2")]
+    pub producer_name: String,
+    #[prost(string, tag = "3")]
+    pub producer_version: String,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetId>,
     #[prost(message, optional, tag = "7")]
