@@ -4,6 +4,7 @@
 pub mod bound;
 pub mod clip;
 pub mod compare;
+pub mod export;
 pub mod reproduce;
 pub mod shared;
 pub mod spectrum;
@@ -36,6 +37,7 @@ pub enum Command {
     Reproduce(Box<reproduce::ReproduceArgs>),
     Clip(Box<clip::ClipArgs>),
     Train(Box<train::TrainArgs>),
+    Export(Box<export::ExportArgs>),
 }
 
 #[cfg(test)]

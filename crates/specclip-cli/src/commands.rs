@@ -3,6 +3,7 @@
 mod bound;
 mod clip;
 mod compare;
+mod export;
 mod reproduce;
 mod spectrum;
 mod train;
@@ -39,5 +40,6 @@ pub fn run(cli: &Cli) -> Result<Outcome, Error> {
         Command::Reproduce(args) => reproduce::run(args),
         Command::Clip(args) => clip::run(args),
         Command::Train(args) => train::run(args),
+        Command::Export(args) => export::run(args),
     }
 }

@@ -4,6 +4,7 @@
 //! [`report`] one file a format. Exit codes: 0 done; 1 a result missed what was asked; 2 bad usage or bad input.
 
 mod analyse;
+mod checkpoint;
 mod cli;
 mod commands;
 mod error;

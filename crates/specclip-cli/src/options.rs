@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobMatcher};
 use specclip_onnx::Model;
 
+use crate::checkpoint::{self, is_checkpoint};
 use crate::cli::shared::{NetworkArgs, RecordArgs};
 use crate::error::Error;
 use crate::output::Target;
@@ -96,6 +97,9 @@ impl Network {
     pub fn load(&self) -> Result<Model, Error> {
         Ok(match &self.source {
             Source::BuiltIn => specclip_onnx::load_bytes(BUILT_IN, &self.reading)?,
+            Source::File(path) if is_checkpoint(path) => {
+                specclip_onnx::load_bytes(&checkpoint::onnx(path)?, &self.reading)?
+            }
             Source::File(path) => specclip_onnx::load(path, &self.reading)?,
         })
     }

@@ -48,6 +48,7 @@ temporary name beside it and renamed. It is never a file that the model was read
     long_about = ABOUT,
     after_help = EXAMPLES,
     after_long_help = format!("{COLUMNS}\n\n{EXAMPLES}"),
+    mut_arg("model", |arg| arg.help("Model file: .onnx, or .toml / .safetensors for bare weights [default: a small network built in]")),
     mut_arg("csv", |arg| arg.help("Write one CSV row a layer to FILE, or print them in place of the table"))
 )]
 pub struct ClipArgs {

@@ -8,7 +8,7 @@ use specclip_onnx::InputShape;
 /// Which network, and which of its layers.
 #[derive(Args, Clone, Debug)]
 pub struct NetworkArgs {
-    /// Model file: .onnx, or .toml / .safetensors for bare weights [default: a small network built in]
+    /// Model file: .onnx, .toml / .safetensors for bare weights, or a checkpoint [default: a small network built in]
     pub model: Option<PathBuf>,
 
     /// Shape of an input, batch first: 1x3x224x224, or NAME=1x3x224x224; repeatable

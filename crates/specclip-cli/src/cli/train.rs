@@ -41,7 +41,7 @@ makes such folders.";
 #[derive(Args, Debug)]
 #[command(
     about = "Train a network whose layers are clipped to a spectral norm",
-    long_about = about(),
+    long_about = about(ABOUT),
     after_help = EXAMPLES,
     after_long_help = format!("{RECIPES}\n\n{EXAMPLES}"),
     arg_required_else_help = true
@@ -96,11 +96,12 @@ pub struct TrainArgs {
     pub conv: ConvArgs,
 }
 
-fn about() -> String {
+/// What a command that needs training does, and whether this program has it.
+pub fn about(text: &str) -> String {
     if cfg!(feature = "lab") {
-        ABOUT.to_owned()
+        text.to_owned()
     } else {
-        format!("{ABOUT}\n\nNot in this program: {ABSENT}")
+        format!("{text}\n\nNot in this program: {ABSENT}")
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use specclip::clip::{FastClip, Method, Params, Projection};
 
 use super::{Network, Outputs};
+use crate::checkpoint::is_checkpoint;
 use crate::cli::clip::{ClipArgs, MethodArg};
 use crate::cli::shared::RunArgs;
 use crate::error::Error;
@@ -38,6 +39,7 @@ impl Options {
         if let Some(path) = &model {
             check(path, &outputs)?;
         }
+        refuse_checkpoint(args)?;
         let params = Params {
             tolerance: args.tol,
             proven: args.proven,
@@ -53,6 +55,17 @@ impl Options {
             force: args.force,
             outputs,
         })
+    }
+}
+
+/// The clipped network could not be written as a checkpoint, which holds the state of its training as well.
+fn refuse_checkpoint(args: &ClipArgs) -> Result<(), Error> {
+    match &args.network.model {
+        Some(path) if is_checkpoint(path) => Err(Error::Usage(format!(
+            "{path:?} is a checkpoint of a training run; write its network with specclip export, as in specclip export \
+             {path:?} -o net.onnx, and clip that file"
+        ))),
+        _ => Ok(()),
     }
 }
 
