@@ -79,6 +79,57 @@ fn three_methods_to_the_same_accuracy() {
     assert!(table.contains("power-qr"), "{table}");
 }
 
+/// Of the runs the one whose folder is gone is trained again, with the same figures.
+#[cfg(feature = "lab")]
+#[test]
+fn norms_in_training_go_on_run_by_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = common::images::images(folder.path());
+    let out = folder.path().join("new/fig1");
+    let figure = || {
+        let mut command = program("reproduce");
+        command.args(["fig1", "--quick", "--data"]).arg(&data);
+        command.arg("--out").arg(&out);
+        let output = command.output().expect("a run");
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let read = |end: &str| fs::read_to_string(out.join(format!("fig1.{end}"))).expect("a file");
+        let mut record: Value = serde_json::from_str(&read("json")).expect("one record");
+        for run in record["runs"].as_array_mut().expect("runs") {
+            run.as_object_mut()
+                .expect("a run")
+                .retain(|key, _| !key.ends_with("_seconds"));
+        }
+        (stdout(&output), record, read("csv"), read("svg"))
+    };
+    let (table, record, csv, svg) = figure();
+    assert!(table.contains("quick") && svg.contains("quick"), "{table}");
+    assert!(
+        svg.contains("8 epochs of 200 images"),
+        "the picture says how short it is"
+    );
+    let runs = record["runs"].as_array().expect("runs");
+    assert_eq!(csv.lines().count(), 1 + 8 * runs.len());
+    for run in runs {
+        let last = run["norms"][7]["norm"].as_f64().expect("a norm");
+        match run["method"].as_str().expect("a method") {
+            "none" => assert!(last > 2.0, "{run:#}"),
+            "projection" | "scale" => assert!(last <= 1.001, "{run:#}"),
+            _ => {}
+        }
+    }
+    let checkpoint = |run: &str| out.join(run).join("last.safetensors");
+    let time = |run| {
+        fs::metadata(checkpoint(run))
+            .expect("a file")
+            .modified()
+            .expect("a time")
+    };
+    let before = (time("3x3-zeros-none"), time("3x3-zeros-scale"));
+    fs::remove_dir_all(out.join("3x3-zeros-none")).expect("a folder");
+    assert_eq!(figure(), (table, record, csv, svg));
+    assert!(time("3x3-zeros-none") > before.0 && time("3x3-zeros-scale") == before.1);
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_before_the_work() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -107,9 +158,11 @@ fn what_makes_no_sense_is_refused_before_the_work() {
     assert!(Path::new(taken).is_file());
 }
 
+/// That of a program with training; the other adds how to get it.
+#[cfg(feature = "lab")]
 #[test]
 fn the_help() {
-    for figure in ["fig5a", "fig5b"] {
+    for figure in ["fig1", "fig5a", "fig5b"] {
         let output = program("reproduce")
             .args([figure, "--help"])
             .env("COLUMNS", "100")

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::shared::{RunArgs, parse_count};
+use super::train::about;
 
 const ABOUT: &str = "Compute figures of the paper again: tables, numbers and pictures
 
@@ -12,6 +13,7 @@ The paper is \"Spectrum Extraction and Clipping for Implicitly Linear Layers\" (
 Sundaram, AISTATS 2024).";
 
 const EXAMPLES: &str = "Examples:
+  specclip reproduce fig1 --data data/MNIST --quick
   specclip reproduce fig5a                    files fig5a/fig5a.csv, .json and .svg
   specclip reproduce fig5a --filters 10 --channels 1,4 --size 16
   specclip reproduce fig5b --out results
@@ -37,8 +39,67 @@ pub struct ReproduceArgs {
 #[derive(Debug, Subcommand)]
 pub enum Figure {
     // Doc comments here would hide the longer texts that the arguments carry.
+    Fig1(Fig1Args),
     Fig5a(Fig5aArgs),
     Fig5b(Fig5bArgs),
+}
+
+const FIG1_ABOUT: &str = "The spectral norm of a convolution in training, by padding and method
+
+Networks of one convolution (64 output channels), ReLU and a dense layer are trained as specclip train --recipe simple \
+does, with the convolution held down to a spectral norm of 1 by each method, and by none: 3x3 taps with reflect padding 1, \
+with zero padding 1, the same with stride 2, and 5x5 taps with replicate padding 2 and stride 2. The norm is sigma_1 \
+of the layer with its padding and stride, measured at the end of each epoch.";
+
+const FIG1_TIME: &str = "Every network is a run of its own in a folder under OUT, with checkpoints and run.json. Run the same \
+command again after any interruption: networks that are trained are not trained again, and the one that was interrupted goes \
+on from its last checkpoint. specclip spectrum reads the checkpoints.
+The whole figure trains each network for 120 epochs on all images, which takes hours; --quick takes 8 epochs on 6400 of \
+them, clips every 20 instead of every 100 steps, and says so in the picture.";
+
+const FIG1_EXAMPLES: &str = "Examples:
+  specclip reproduce fig1 --data data/MNIST --quick
+  specclip reproduce fig1 --data data/MNIST --out results
+
+Exit codes: 0 done; 1 a norm did not converge; 2 bad usage or bad input.";
+
+/// The arguments of `specclip reproduce fig1`.
+#[derive(Args, Debug)]
+#[command(
+    about = "Figure 1: the norm of a convolution in training, by padding and method",
+    long_about = about(FIG1_ABOUT),
+    after_help = FIG1_EXAMPLES,
+    after_long_help = format!("{FIG1_TIME}\n\n{FIG1_EXAMPLES}")
+)]
+#[cfg_attr(
+    not(feature = "lab"),
+    allow(dead_code, reason = "declared for its help")
+)]
+pub struct Fig1Args {
+    /// Folder of the images, MNIST in the paper (scripts/fetch-data makes one)
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// Fewer epochs on a part of the images
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Folder for the files and the runs [default: fig1, with --quick fig1-quick]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Seed of the weights and of the order of the images
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "0",
+        allow_negative_numbers = true
+    )]
+    pub seed: u64,
+
+    /// Threads to use [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true)]
+    pub threads: Option<usize>,
 }
 
 const FIG5A_ABOUT: &str = "How far the circulant value is from sigma_1, by padding, kernel size and channels

@@ -1,6 +1,8 @@
 //! `specclip reproduce`: figures of the paper, computed again.
 
 mod deflation;
+#[cfg(feature = "lab")]
+mod fig1;
 mod fig5a;
 mod fig5b;
 
@@ -19,6 +21,10 @@ use super::Outcome;
 /// Computes the figure asked for, writes its files and prints its table.
 pub fn run(args: &ReproduceArgs) -> Result<Outcome, Error> {
     match &args.figure {
+        #[cfg(feature = "lab")]
+        Figure::Fig1(args) => fig1::run(args),
+        #[cfg(not(feature = "lab"))]
+        Figure::Fig1(_) => Err(Error::Usage(crate::cli::train::ABSENT.into())),
         Figure::Fig5a(args) => fig5a::run(args),
         Figure::Fig5b(args) => fig5b::run(args),
     }

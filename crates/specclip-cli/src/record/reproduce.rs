@@ -1,8 +1,11 @@
 //! What `specclip reproduce` found. The records are written out as they are.
 
+#[cfg(feature = "lab")]
+pub mod fig1;
+
 use serde::Serialize;
 
-/// What both figures were asked, and what they ran on.
+/// What all figures were asked, and what they ran on.
 #[derive(Clone, Debug, Serialize)]
 pub struct Settings {
     /// f32 or f64.
