@@ -56,7 +56,7 @@ fn killed_and_resumed(arguments: &[&str], last: u64) {
         assert!(attempt < 100, "the run does not come to its end");
         let before = steps(&parts);
         let child = command.spawn().expect("a process");
-        if !kill_later(child, &parts, before, attempt * 3 % 17) {
+        if !kill_later(child, &parts, before, attempt % 11) {
             break;
         }
         kills += u64::from(steps(&parts) < Some(last));

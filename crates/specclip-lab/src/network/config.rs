@@ -103,7 +103,7 @@ impl NetworkConfig {
 
 /// The largest product of an image's sizes, the outputs and the sizes of a convolution's kernel: more than
 /// any of the weights has, and less than a machine's memory.
-const LARGEST: usize = 1 << 32;
+pub(super) const LARGEST: usize = 1 << 32;
 
 /// One of the networks; made by [`NetworkConfig::init`].
 #[derive(Module, Debug)]

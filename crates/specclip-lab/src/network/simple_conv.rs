@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use specclip::operator::{ConvKernel, ConvParams, PaddingMode};
 
+use super::config::LARGEST;
 use super::{Build, ConvNorm};
 use crate::error::Error;
 use crate::export::Export;
@@ -87,6 +88,18 @@ impl SimpleConv {
             .padding(config.padding, config.mode)
             .stride(config.stride);
         let output = ConvKernel::<f32>::output_shape(&weight, &config.input, &params)?;
+        let mut sizes = output.iter().chain([&config.classes]);
+        let head = sizes.try_fold(1usize, |product, &size| product.checked_mul(size));
+        if head.is_none_or(|weights| weights > LARGEST) {
+            return Err(Error::Setting {
+                setting: "network",
+                problem: format!(
+                    "a dense layer from {output:?} samples to {} outputs is beyond any network of its kind; take less \
+                     padding or fewer channels",
+                    config.classes
+                ),
+            });
+        }
         Ok(Self {
             conv: build.conv_with(weight, params)?,
             head: LinearConfig::new(output.iter().product(), config.classes).init(device),

@@ -106,6 +106,18 @@ impl Checkpoint {
         }
     }
 
+    /// Whether all weights are numbers, and all that the optimiser keeps.
+    pub(super) fn is_finite(&self) -> bool {
+        let tensors = self.parameters.values().chain(self.optimizer.values());
+        tensors
+            .flat_map(|tensor| tensor.bytes.chunks_exact(4))
+            .all(|bytes| {
+                bytes
+                    .try_into()
+                    .is_ok_and(|bytes| f32::from_le_bytes(bytes).is_finite())
+            })
+    }
+
     /// The bytes of a file. They depend on nothing but the contents.
     pub(super) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, Error> {
         let state = serde_json::to_string(&self.state);

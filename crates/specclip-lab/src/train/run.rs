@@ -143,6 +143,8 @@ impl<'a> Run<'a> {
             state, optimizer, ..
         } = checkpoint;
         restore(&mut learner, &network, &state, optimizer).map_err(|e| refuse(&path, e))?;
+        // Before anything that the run has written is cut back to it.
+        check_position(&state, data).map_err(|e| refuse(&path, e))?;
         let run = Self {
             events: EventWriter::resume(&folder.events(), state.position.step)?,
             folder,
@@ -156,7 +158,6 @@ impl<'a> Run<'a> {
             learner,
             network,
         };
-        run.check_position(&path)?;
         run.write_record()?;
         Ok(run)
     }
@@ -261,12 +262,11 @@ impl<'a> Run<'a> {
             self.position.epoch += 1;
             self.position.batch = 0;
         }
-        // The network that a run ends with obeys, even where its last step was not one that clips.
-        if self.settings.is_over(self.position) && !self.clips_at(self.position.step) {
+        // What is measured, and may be kept as the best, obeys, even where its last step was not one that
+        // clips.
+        if self.learner.clipper.is_some() && !self.clips_at(self.position.step) {
             self.network = self.learner.clip(self.network, &mut self.begun.seconds)?;
-            if self.learner.clipper.is_some() {
-                self.count_clip()?;
-            }
+            self.count_clip()?;
         }
         let figures = self.measure(rate)?;
         observer.epoch(&figures);
@@ -286,13 +286,15 @@ impl<'a> Run<'a> {
         let (learner, network) = (&mut self.learner, &self.network);
         let measured = timed(&mut seconds.evaluation, || {
             let score = learner.evaluate(network, &self.data.test, &self.settings)?;
-            Ok::<_, Error>((score, learner.norms(network, &self.settings.clipping)?))
+            if !score.is_finite() {
+                return Err(Error::Diverged {
+                    step: self.position.step,
+                });
+            }
+            Ok((score, learner.norms(network, &self.settings.clipping)?))
         });
         let (test, layers) = measured?;
         let step = self.position.step;
-        if !test.is_finite() {
-            return Err(Error::Diverged { step });
-        }
         let mut values = vec![
             ("test/loss".to_owned(), test.loss() as f32),
             ("test/accuracy".to_owned(), test.accuracy() as f32),
@@ -336,6 +338,12 @@ impl<'a> Run<'a> {
             parameters: parameters::save(&self.network),
             optimizer: tensors,
         };
+        // Nothing can go on from it, and a loss shows it only a step later.
+        if !checkpoint.is_finite() {
+            return Err(Error::Diverged {
+                step: self.position.step,
+            });
+        }
         let bytes = checkpoint.to_bytes(&self.folder.last())?;
         if best {
             self.folder.replace(&self.folder.best(), &bytes)?;
@@ -371,15 +379,19 @@ impl<'a> Run<'a> {
             accuracy: self.begun.score.accuracy(),
         }
     }
+}
 
-    /// A place that is not in the data is that of a damaged checkpoint.
-    fn check_position(&self, path: &Path) -> Result<(), Error> {
-        let Position { batch, .. } = self.position;
-        let batches = self.data.train.len().div_ceil(self.settings.batch.max(1)) as u64;
-        if batch < batches {
-            return Ok(());
-        }
-        let problem = format!("it says that {batch} of {batches} batches of an epoch are done");
-        Err(refuse(path, problem))
+/// A place that is not in the data is that of a damaged checkpoint.
+fn check_position(state: &State, data: &Data) -> Result<(), String> {
+    let Position { epoch, batch, step } = state.position;
+    let batches = data.train.len().div_ceil(state.settings.batch.max(1)) as u64;
+    let expected = u64::from(epoch).checked_mul(batches);
+    let expected = expected.and_then(|steps| steps.checked_add(batch));
+    if batch < batches && expected == Some(step) {
+        return Ok(());
     }
+    Err(format!(
+        "it says that {step} steps are done, and {batch} of {batches} in epoch {}",
+        u64::from(epoch) + 1
+    ))
 }

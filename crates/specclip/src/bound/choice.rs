@@ -113,11 +113,7 @@ fn tightest<Op: LinearOperator + ?Sized>(
         best.is_none_or(|(upper, _)| upper.is_nan() || upper > lower * (1.0 + gap))
     };
     if is_open(&best, CLOSE) && is_writable(part) {
-        match cholesky(op, part, budget) {
-            Ok(value) => best = least(best, (value, Argument::Cholesky)),
-            Err(Error::NotApplicable { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        best = least(best, (cholesky(op, part, budget)?, Argument::Cholesky));
     }
     if is_open(&best, NEARLY) && params.failure_probability > 0.0 {
         let gap = best.map_or(1.0, |(upper, _)| upper / lower - 1.0);
@@ -213,7 +209,10 @@ fn value<Op: LinearOperator + ?Sized>(
         Argument::Cholesky => {
             let cost = matrix_cost(part);
             if cost > NAMED_BUDGET {
-                return Err(too_large());
+                return Err(refuse(
+                    argument,
+                    "the operator's matrix is too large to be written out",
+                ));
             }
             cholesky(op, part, NAMED_BUDGET)
         }
@@ -379,13 +378,6 @@ pub(super) fn normalised(part: &Part) -> (Cow<'_, Part>, (f64, f64)) {
     (Cow::Owned(scaled), (unit, unit))
 }
 
-fn too_large() -> Error {
-    refuse(
-        Argument::Cholesky,
-        "the operator's matrix is too large to be written out",
-    )
-}
-
 /// The norm of the operator's matrix, written out; of a convolution only the groups that matter.
 fn cholesky<Op: LinearOperator + ?Sized>(op: &Op, part: &Part, budget: f64) -> Result<f64, Error> {
     let par = get_global_parallelism();
@@ -396,8 +388,7 @@ fn cholesky<Op: LinearOperator + ?Sized>(op: &Op, part: &Part, budget: f64) -> R
             let Structure::Filters(bank) = &part.structure else {
                 unreachable!("a multiple has the same form")
             };
-            let norm = normal::norm(bank, budget).ok_or_else(too_large)?;
-            Ok(norm * unit.0 * unit.1)
+            Ok(normal::norm(bank, budget) * unit.0 * unit.1)
         }
         Structure::Unknown => {
             let matrix = materialise(op)?;

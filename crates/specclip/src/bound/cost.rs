@@ -26,7 +26,7 @@ pub(super) fn allowance(part: &Part) -> f64 {
 }
 
 /// Whether the matrix may be written out by default: a matrix that is there already may take the
-/// whole allowance, another one a third.
+/// whole allowance, another one a third, and so may the first group of a convolution.
 pub(super) fn is_writable(part: &Part) -> bool {
     let share = match part.structure {
         Structure::Matrix(_) | Structure::Unknown => 1.0,

@@ -64,7 +64,8 @@ impl<E: Scalar> Gram<E> {
         Self {
             matrix,
             error,
-            frobenius: up(trace.max(0.0).sqrt()),
+            // What is no number must not be taken for 0.
+            frobenius: if trace < 0.0 { 0.0 } else { up(trace.sqrt()) },
         }
     }
 

@@ -18,12 +18,15 @@ use super::rounding::{ENTRY, gamma, up};
 use super::schur::{group_schurs, most_uses};
 use crate::operator::FilterBank;
 
-/// No less than the norm of a convolution, or of its transpose, with weights near 1; none where that takes
-/// more than `budget` operations.
+/// A bound of which the square has lost digits, and that is not worth more work beside weights near 1.
+const SMALLEST: f64 = 1e-100;
+
+/// No less than the norm of a convolution, or of its transpose, with weights near 1.
 ///
 /// The norm is that of one of the groups, and Schur's test shows of most that they are not the one: from
-/// the most suspicious on, groups are written out until the test of the next is below what was found.
-pub(super) fn norm(bank: &FilterBank, budget: f64) -> Option<f64> {
+/// the most suspicious on, groups are written out until the test of the next is below what was found, or
+/// `budget` operations would not suffice: then that test counts.
+pub(super) fn norm(bank: &FilterBank, budget: f64) -> f64 {
     let g = &bank.geometry;
     let taps = g.taps();
     let mut groups: Vec<(f64, usize)> = group_schurs(bank).into_iter().zip(0..).collect();
@@ -40,8 +43,9 @@ pub(super) fn norm(bank: &FilterBank, budget: f64) -> Option<f64> {
             break;
         }
         left -= cost(bank);
-        if left < 0.0 {
-            return None;
+        if left < 0.0 || above < SMALLEST {
+            largest = largest.max(above);
+            break;
         }
         let matrix = if columns {
             product(bank, group, &reads)
@@ -51,11 +55,11 @@ pub(super) fn norm(bank: &FilterBank, budget: f64) -> Option<f64> {
         let error = up(gamma(terms) * above * above);
         let norm = Gram::new(matrix, error).norm(None, get_global_parallelism());
         if norm.is_nan() {
-            return Some(norm);
+            return norm;
         }
         largest = largest.max(norm);
     }
-    Some(up(largest + ENTRY * size))
+    up(largest + ENTRY * size)
 }
 
 /// Floating-point operations for one group.
