@@ -41,8 +41,8 @@ pub enum Error {
     },
     /// A file is not a checkpoint, or is damaged.
     #[error(
-        "{} is no checkpoint that can be used: {problem}; use another one, such as best.safetensors or last.safetensors \
-         of a run",
+        "{} is no checkpoint that can be used: {problem}; to go on with a run whose last.safetensors is damaged, copy its \
+         best.safetensors over it",
         path.display()
     )]
     Checkpoint {

@@ -29,10 +29,17 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
     crate::analyse::start_threads(threads)?;
     let usual = begun.as_ref().map(|(_, data, _)| data.folder.clone());
     let Some(folder) = args.data.clone().or(usual) else {
-        return Err(Error::Usage(
-            "a new run needs images; name their folder with --data (scripts/fetch-data makes one)"
-                .into(),
-        ));
+        let sentence =
+            "a new run needs images; name their folder with --data (scripts/fetch-data makes one)";
+        let none = format!(
+            "there is no run in {} to go on with, and {sentence}",
+            args.out.display()
+        );
+        return Err(Error::Usage(if args.resume {
+            none
+        } else {
+            sentence.into()
+        }));
     };
     let data = Data::load(&folder)?;
     let options = Options {

