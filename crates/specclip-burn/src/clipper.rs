@@ -252,11 +252,9 @@ impl Clipper {
         Ok(self)
     }
 
-    /// The module to run forward and backward in a step of training: the module itself, or, where the
-    /// method trains a reparametrisation, one with the weights that this makes of the module's. Each
-    /// call is one training forward. Statistics of batch normalisations are the module's own, whichever of the two
-    /// runs. Drop it before the optimiser's step: while a second owner of a weight lives, the optimiser
-    /// has to copy it.
+    /// The module to run forward and backward in a step of training: with every method so far the
+    /// module itself; one that trains a reparametrisation gives others weights here. Drop it before the
+    /// optimiser's step: while a second owner of a weight lives, the optimiser has to copy it.
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -265,8 +263,8 @@ impl Clipper {
     }
 
     /// What the optimiser is to be given for the gradients of the module that
-    /// [`before_forward`](Self::before_forward) returned: gradients with respect to the weights of
-    /// `module`, those of a penalty added. Other methods hand the gradients through.
+    /// [`before_forward`](Self::before_forward) returned: with every method so far the same; one that
+    /// penalises adds its own here.
     ///
     /// # Errors
     /// As [`step`](Self::step).
