@@ -42,6 +42,7 @@ impl Axis {
 
     /// A logarithmic axis for these positive values, with 1, 2 and 5 times powers of ten marked; it covers all of them
     /// and at least from 1 to 2.
+    #[cfg(any(feature = "lab", test))]
     pub fn log_fine(label: &'static str, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = ends(values.filter(|value| *value > 0.0 && value.is_finite()));
         let (low, high) = (low.min(1.0), high.max(2.0));
