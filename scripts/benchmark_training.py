@@ -13,44 +13,11 @@ import subprocess
 import time
 
 import torch
-from torch import nn
 from torch.nn import functional
 
+from resnet18 import ResNet18
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-
-class Block(nn.Module):
-    def __init__(self, ins, outs, stride):
-        super().__init__()
-        self.first = nn.Conv2d(ins, outs, 3, stride, 1, bias=False)
-        self.first_norm = nn.BatchNorm2d(outs)
-        self.second = nn.Conv2d(outs, outs, 3, 1, 1, bias=False)
-        self.second_norm = nn.BatchNorm2d(outs)
-        self.shortcut = None
-        if stride != 1 or ins != outs:
-            self.shortcut = nn.Sequential(nn.Conv2d(ins, outs, 1, stride, bias=False), nn.BatchNorm2d(outs))
-
-    def forward(self, x):
-        y = functional.relu(self.first_norm(self.first(x)))
-        y = self.second_norm(self.second(y))
-        if self.shortcut is None:
-            return functional.relu(y + x)
-        return functional.relu((y + self.shortcut(x)) / 2)
-
-
-class ResNet18(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
-        blocks, ins = [], 64
-        for outs, stride in [(64, 1), (128, 2), (256, 2), (512, 2)]:
-            blocks += [Block(ins, outs, stride), Block(outs, outs, 1)]
-            ins = outs
-        self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(512, 10)
-
-    def forward(self, x):
-        return self.head(self.blocks(self.stem(x)).mean((2, 3)))
 
 
 def torch_steps(net, optimizer, batch, steps):
@@ -78,12 +45,13 @@ def main():
     parser.add_argument("--steps", type=int, default=4)
     arguments = parser.parse_args()
     built = subprocess.run(
-        ["cargo", "bench", "-p", "specclip-lab", "--bench", "training_step", "--no-run"],
+        # The tests' selection of packages and features: another one would compile Burn again.
+        ["cargo", "bench", "--workspace", "--all-features", "--bench", "training_step", "--no-run"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     )
     program = ROOT / re.search(r"\((target/[^)]*)\)", built.stderr).group(1)
     torch.manual_seed(0)
-    net = ResNet18()
+    net = ResNet18(average=True)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     ours, theirs = [], []
     for _ in range(arguments.rounds):

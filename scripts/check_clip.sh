@@ -11,17 +11,8 @@
 # go into a virtual environment in FOLDER.
 set -eu
 
-case "${1:-}" in
--h | --help)
-    sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'
-    exit 0
-    ;;
-esac
-
-root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+. "$(dirname -- "$0")/python_env.sh"
 specclip=${1:-$root/target/release/specclip}
-folder=${2:-$root/target/rapidocr}
-. "$root/scripts/python_env.sh"
 
 [ -x "$specclip" ] || fail "$specclip was not found: run cargo build --release first, or name the program"
 python_env numpy onnx onnxruntime

@@ -11,19 +11,9 @@
 # virtual environment in FOLDER.
 set -eu
 
-case "${1:-}" in
--h | --help)
-    sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'
-    exit 0
-    ;;
-esac
-
-root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+. "$(dirname -- "$0")/python_env.sh"
 specclip=${1:-$root/target/release/specclip}
-folder=${2:-$root/target/rapidocr}
 package=rapidocr-onnxruntime==1.4.4
-
-. "$root/scripts/python_env.sh"
 
 fetch_models() {
     # The package states an upper limit on Python for its code; only its model files are used here.

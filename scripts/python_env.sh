@@ -1,10 +1,21 @@
-# A Python environment for the checks in this folder. Sourced by them, with `folder` set:
+# What the checks in this folder share. Sourced by them, it prints what a check says of itself where --help is asked
+# for, and sets `root`, the project's folder, and `folder`, the check's second argument or target/rapidocr. Then
 #
 #   python_env numpy onnx ...
 #
-# makes a virtual environment in FOLDER/venv unless it is there, installs the packages that cannot be imported,
+# makes a virtual environment in `folder`/venv unless it is there, installs the packages that cannot be imported,
 # and sets `python` to its interpreter. Where Python 3 is missing and the user is root, it is installed with
 # apt-get. Ends the script with a sentence and exit code 2 where none can be had.
+
+case "${1:-}" in
+-h | --help)
+    sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'
+    exit 0
+    ;;
+esac
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+folder=${2:-$root/target/rapidocr}
 
 fail() {
     echo "$(basename -- "$0" .sh): $1" >&2
