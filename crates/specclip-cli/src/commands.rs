@@ -22,6 +22,13 @@ pub enum Outcome {
     Missed,
 }
 
+impl Outcome {
+    /// Missed, where anything was.
+    fn of(missed: bool) -> Self {
+        if missed { Self::Missed } else { Self::Done }
+    }
+}
+
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {

@@ -62,6 +62,18 @@ pub enum PaddingMode {
     Replicate,
 }
 
+impl PaddingMode {
+    /// PyTorch's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zeros => "zeros",
+            Self::Circular => "circular",
+            Self::Reflect => "reflect",
+            Self::Replicate => "replicate",
+        }
+    }
+}
+
 /// A linear map that can be applied and whose transpose can be applied.
 ///
 /// An implementation promises that `apply` is linear and that `adjoint` is its exact transpose up

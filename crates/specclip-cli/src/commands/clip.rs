@@ -41,11 +41,7 @@ pub fn run(args: &ClipArgs) -> Result<Outcome, Error> {
     for warning in warnings(&report, options.model.as_deref()) {
         complain(&format!("warning: {warning}"));
     }
-    Ok(if report.missed() + report.refused() > 0 {
-        Outcome::Missed
-    } else {
-        Outcome::Done
-    })
+    Ok(Outcome::of(report.missed() + report.refused() > 0))
 }
 
 fn clipped<T: Real>(model: &mut Model, options: &Options) -> Result<Report, Error> {

@@ -46,11 +46,7 @@ pub fn run(args: &CompareArgs) -> Result<Outcome, Error> {
             counted(refused, "layer")
         ));
     }
-    Ok(if missed + refused > 0 {
-        Outcome::Missed
-    } else {
-        Outcome::Done
-    })
+    Ok(Outcome::of(missed + refused > 0))
 }
 
 fn compare<T: Real>(model: &Model, options: &Options) -> Result<Report, Error> {

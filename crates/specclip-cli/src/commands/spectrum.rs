@@ -34,11 +34,7 @@ pub fn run(args: &SpectrumArgs) -> Result<Outcome, Error> {
     for warning in warnings::of(&report, options.run.precision) {
         complain(&format!("warning: {warning}"));
     }
-    Ok(if report.missed() + report.refused() > 0 {
-        Outcome::Missed
-    } else {
-        Outcome::Done
-    })
+    Ok(Outcome::of(report.missed() + report.refused() > 0))
 }
 
 fn spectra<T: Real>(model: &Model, options: &Options) -> Result<Report, Error> {

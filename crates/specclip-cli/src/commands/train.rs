@@ -46,11 +46,10 @@ pub fn run(args: &TrainArgs) -> Result<Outcome, Error> {
         checkpoint_every: args.checkpoint_every as u64,
         processor: crate::report::json::processor(),
     };
-    let resumed = begun.is_some();
     let begun = begun.map(|(settings, ..)| settings);
     let settings = crate::options::train::settings(args, data.train.kind(), begun)?;
-    let run = if resumed {
-        Run::resume(&args.out, &settings, &data, options)?
+    let run = if args.resume {
+        Run::open(&args.out, settings, &data, options)?
     } else {
         Run::start(&args.out, settings, &data, options)?
     };

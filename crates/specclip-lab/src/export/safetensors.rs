@@ -2,7 +2,7 @@
 
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
-use specclip::operator::{ConvParams, PaddingMode};
+use specclip::operator::ConvParams;
 
 use super::recording::{Op, Parameter, Recording, Step};
 use crate::error::Error;
@@ -99,12 +99,7 @@ fn conv<'a>(weight: String, input: &'a [usize], params: &'a ConvParams) -> Layer
         input,
         stride: &params.stride,
         padding: &params.padding,
-        padding_mode: match params.mode {
-            PaddingMode::Zeros => "zeros",
-            PaddingMode::Circular => "circular",
-            PaddingMode::Reflect => "reflect",
-            PaddingMode::Replicate => "replicate",
-        },
+        padding_mode: params.mode.name(),
         dilation: &params.dilation,
         groups: params.groups,
     }

@@ -13,6 +13,7 @@ use specclip_burn::ClipperState;
 
 use super::data::DataId;
 use super::figures::{Clips, Epoch, Position, Seconds};
+use super::folder::{has_run, last};
 use super::parameters::{self, Stored};
 use super::score::Score;
 use super::settings::Settings;
@@ -37,8 +38,7 @@ pub(crate) struct State {
     pub position: Position,
     pub begun: Begun,
     pub epochs: Vec<Epoch>,
-    pub clipper: Option<ClipperState>,
-    pub monitor: ClipperState,
+    pub clipper: ClipperState,
     /// How many steps the optimiser has counted, by parameter.
     pub optimizer: BTreeMap<String, u64>,
 }
@@ -78,10 +78,10 @@ impl Checkpoint {
     /// # Errors
     /// When its last checkpoint cannot be read or is no whole checkpoint.
     pub fn of_run(folder: &Path) -> Result<Option<(Settings, DataId, Position)>, Error> {
-        let path = super::folder::last(folder);
-        if !path.try_exists().map_err(|e| Error::read(&path, e))? {
+        if !has_run(folder)? {
             return Ok(None);
         }
+        let path = last(folder);
         let State {
             settings,
             data,

@@ -78,7 +78,7 @@ pub struct Seconds {
     pub training: f64,
     /// What the clipper did.
     pub clipping: f64,
-    /// The passes over the test images, and measuring the norms.
+    /// The passes over the test images, and measuring norms where nothing is clipped.
     pub evaluation: f64,
 }
 

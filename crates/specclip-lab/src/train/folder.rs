@@ -121,6 +121,12 @@ fn sync(_folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether there is a run in a folder that can go on.
+pub(super) fn has_run(folder: &Path) -> Result<bool, Error> {
+    let path = last(folder);
+    path.try_exists().map_err(|e| Error::read(&path, e))
+}
+
 /// Where the run in a folder goes on.
 pub(super) fn last(folder: &Path) -> PathBuf {
     folder.join(LAST)

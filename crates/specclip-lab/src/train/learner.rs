@@ -11,7 +11,7 @@ use specclip_burn::{Clipper, LayerReport};
 use super::figures::{LayerNorm, Seconds};
 use super::optimizer::Optimizer;
 use super::score::Score;
-use super::settings::{Clipping, Settings};
+use super::settings::{ClipMethod, Settings};
 use crate::batches::{Batch, Batches};
 use crate::data::Dataset;
 use crate::error::Error;
@@ -20,10 +20,9 @@ use crate::network::Network;
 /// Everything that a step changes, but for the network itself.
 pub(super) struct Learner {
     pub optimizer: Optimizer,
-    /// None where nothing is clipped.
-    pub clipper: Option<Clipper>,
-    /// Measures the same layers at the end of an epoch, without a trace in the clipper.
-    pub monitor: Clipper,
+    pub clipper: Clipper,
+    /// Whether anything is clipped; the clipper only measures otherwise, when it is asked to.
+    pub clips: bool,
     input: [usize; 3],
     device: Device,
 }
@@ -34,7 +33,7 @@ impl Learner {
         Ok(Self {
             optimizer: Optimizer::new(&settings.optimizer),
             clipper: settings.clipping.clipper(network, input)?,
-            monitor: settings.clipping.monitor(network, input)?,
+            clips: settings.clipping.method != ClipMethod::None,
             input,
             device: device.clone(),
         })
@@ -49,21 +48,21 @@ impl Learner {
         (step, rate): (u64, f64),
         seconds: &mut Seconds,
     ) -> Result<(Network, Score), Error> {
-        let (gradients, score) = match &mut self.clipper {
-            None => timed(&mut seconds.training, || {
+        let clipper = &mut self.clipper;
+        let (gradients, score) = if self.clips {
+            let used = timed(&mut seconds.clipping, || clipper.before_forward(&network))?;
+            let (gradients, score) = timed(&mut seconds.training, || {
+                gradients(&used, batch, self.input, &self.device)
+            });
+            drop(used);
+            let gradients = timed(&mut seconds.clipping, || {
+                clipper.gradients(&network, gradients)
+            })?;
+            (gradients, score)
+        } else {
+            timed(&mut seconds.training, || {
                 gradients(&network, batch, self.input, &self.device)
-            }),
-            Some(clipper) => {
-                let used = timed(&mut seconds.clipping, || clipper.before_forward(&network))?;
-                let (gradients, score) = timed(&mut seconds.training, || {
-                    gradients(&used, batch, self.input, &self.device)
-                });
-                drop(used);
-                let gradients = timed(&mut seconds.clipping, || {
-                    clipper.gradients(&network, gradients)
-                })?;
-                (gradients, score)
-            }
+            })
         };
         // Before weights that are none reach the clipper.
         if !score.is_finite() {
@@ -72,44 +71,24 @@ impl Learner {
         let network = timed(&mut seconds.training, || {
             self.optimizer.step(rate, network, gradients)
         });
-        let network = match &mut self.clipper {
-            None => network,
-            Some(clipper) => timed(&mut seconds.clipping, || clipper.step(network))?,
+        let network = if self.clips {
+            timed(&mut seconds.clipping, || clipper.step(network))?
+        } else {
+            network
         };
         Ok((network, score))
     }
 
-    /// Clips now, whatever the step.
-    pub fn clip(&mut self, network: Network, seconds: &mut Seconds) -> Result<Network, Error> {
-        match &mut self.clipper {
-            None => Ok(network),
-            Some(clipper) => Ok(timed(&mut seconds.clipping, || clipper.clip(network))?),
-        }
-    }
-
-    /// What the last clip found.
-    pub fn report(&self) -> &[LayerReport] {
-        self.clipper
-            .as_ref()
-            .map_or(&[], |clipper| clipper.report())
-    }
-
-    /// The norms of all layers as they are.
-    pub fn norms(
-        &mut self,
-        network: &Network,
-        clipping: &Clipping,
-    ) -> Result<Vec<LayerNorm>, Error> {
-        // Nothing has a target there, so nothing is moved.
-        self.monitor.clip(network.valid())?;
+    /// The norms of all layers as the last clip left them, or found them where nothing is clipped.
+    pub fn norms(&self) -> Vec<LayerNorm> {
         let norm = |layer: &LayerReport| LayerNorm {
             name: layer.name.clone(),
             kind: layer.kind.clone(),
-            target: clipping.target_of(&layer.name),
+            target: layer.target,
             norm: layer.after,
             converged: layer.converged,
         };
-        Ok(self.monitor.report().iter().map(norm).collect())
+        self.clipper.report().iter().map(norm).collect()
     }
 
     /// The score of a network on all images, in inference.

@@ -70,15 +70,8 @@ pub(super) fn restore(
     state: &State,
     tensors: BTreeMap<String, Stored>,
 ) -> Result<(), String> {
-    match (&mut learner.clipper, &state.clipper) {
-        (None, None) => {}
-        (Some(clipper), Some(state)) => {
-            clipper.restore(state.clone()).map_err(|e| e.to_string())?;
-        }
-        _ => return Err("what the clipper keeps does not belong to its settings".to_owned()),
-    }
-    let monitor = learner.monitor.restore(state.monitor.clone());
-    monitor.map_err(|e| e.to_string())?;
+    let clipper = learner.clipper.restore(state.clipper.clone());
+    clipper.map_err(|e| e.to_string())?;
     // Before the first step an optimiser has nothing to remember.
     if state.position.step == 0 {
         return Ok(());

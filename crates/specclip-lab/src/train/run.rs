@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::Device;
 
 use super::checkpoint::{Begun, Checkpoint, FORMAT, State, refuse};
 use super::data::{Data, DataId};
 use super::figures::{Epoch, Position};
-use super::folder::Folder;
+use super::folder::{Folder, has_run};
 use super::learner::{Learner, timed};
 use super::optimizer::Memory;
 use super::parameters;
@@ -162,6 +163,23 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
+    /// Goes on with the run in a folder, or begins it where there is none.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start) and [`resume`](Self::resume).
+    pub fn open(
+        folder: &Path,
+        settings: Settings,
+        data: &'a Data,
+        options: Options,
+    ) -> Result<Self, Error> {
+        if has_run(folder)? {
+            Self::resume(folder, &settings, data, options)
+        } else {
+            Self::start(folder, settings, data, options)
+        }
+    }
+
     /// Where it is.
     pub fn position(&self) -> Position {
         self.position
@@ -233,11 +251,11 @@ impl<'a> Run<'a> {
     }
 
     fn clips_at(&self, step: u64) -> bool {
-        self.learner.clipper.is_some() && step.is_multiple_of(self.settings.clipping.every)
+        self.learner.clips && step.is_multiple_of(self.settings.clipping.every)
     }
 
     fn count_clip(&mut self) -> Result<(), Error> {
-        let report = self.learner.report();
+        let report = self.learner.clipper.report();
         self.begun.clips.add(report);
         let values = report.iter().flat_map(|layer| {
             let before = (format!("before/{}", layer.name), layer.before as f32);
@@ -264,8 +282,9 @@ impl<'a> Run<'a> {
         }
         // What is measured, and may be kept as the best, obeys, even where its last step was not one that
         // clips.
-        if self.learner.clipper.is_some() && !self.clips_at(self.position.step) {
-            self.network = self.learner.clip(self.network, &mut self.begun.seconds)?;
+        if self.learner.clips && !self.clips_at(self.position.step) {
+            let (clipper, spent) = (&mut self.learner.clipper, &mut self.begun.seconds.clipping);
+            self.network = timed(spent, || clipper.clip(self.network))?;
             self.count_clip()?;
         }
         let figures = self.measure(rate)?;
@@ -291,9 +310,13 @@ impl<'a> Run<'a> {
                     step: self.position.step,
                 });
             }
-            Ok((score, learner.norms(network, &self.settings.clipping)?))
+            if !learner.clips {
+                // Nothing has a target, so nothing is moved.
+                learner.clipper.clip(network.valid())?;
+            }
+            Ok(score)
         });
-        let (test, layers) = measured?;
+        let (test, layers) = (measured?, self.learner.norms());
         let step = self.position.step;
         let mut values = vec![
             ("test/loss".to_owned(), test.loss() as f32),
@@ -331,8 +354,7 @@ impl<'a> Run<'a> {
                 position: self.position,
                 begun: self.begun,
                 epochs: self.epochs.clone(),
-                clipper: self.learner.clipper.as_ref().map(|c| c.state()),
-                monitor: self.learner.monitor.state(),
+                clipper: self.learner.clipper.state(),
                 optimizer: counts,
             },
             parameters: parameters::save(&self.network),

@@ -237,61 +237,32 @@ impl Clipping {
         Ok(())
     }
 
-    /// A clipper that follows this, if anything is clipped.
-    pub(super) fn clipper(
-        &self,
-        network: &Network,
-        input: [usize; 3],
-    ) -> Result<Option<Clipper>, Error> {
-        let method = match self.method {
-            ClipMethod::None => return Ok(None),
-            ClipMethod::FastClip => Method::FastClip(FastClip::default()),
-            ClipMethod::Projection => Method::Projection(Projection::default()),
-            ClipMethod::Scale => Method::Scale,
-            ClipMethod::Frequency => Method::Frequency { crop: true },
-        };
-        let mut clipper = self
-            .monitor(network, input)?
-            .method(method)
-            .every(self.every)?;
-        for target in &self.targets {
-            clipper = clipper.norm_of(&target.layers, target.norm)?;
-        }
-        Ok(Some(clipper))
-    }
-
-    /// The norm that the clipper holds a layer to: the last target with its name, or that of the convolution
-    /// in it.
-    pub(super) fn target_of(&self, name: &str) -> Option<f64> {
-        let inner = name.split('+').next().unwrap_or(name);
-        let names = |target: &&Target| {
-            // The clipper has refused what is no glob.
-            globset::Glob::new(&target.layers).is_ok_and(|glob| {
-                let glob = glob.compile_matcher();
-                glob.is_match(name) || glob.is_match(inner)
-            })
-        };
-        self.targets
-            .iter()
-            .rev()
-            .find(names)
-            .map(|target| target.norm)
-    }
-
-    /// A clipper that only measures the same layers.
-    pub(super) fn monitor(&self, network: &Network, input: [usize; 3]) -> Result<Clipper, Error> {
-        let batch_norms = match self.batch_norms {
-            BatchNorms::Keep => specclip_burn::BatchNorms::Keep,
-            BatchNorms::Clip => specclip_burn::BatchNorms::Clip,
-            BatchNorms::Compose => specclip_burn::BatchNorms::Compose,
-        };
+    /// A clipper that follows this; where nothing is clipped, one that measures when it is told to clip.
+    pub(super) fn clipper(&self, network: &Network, input: [usize; 3]) -> Result<Clipper, Error> {
         // The network in the choice of networks, so that names of layers do not begin with its type.
         let clipper = match network {
             Network::SimpleConv(net) => Clipper::trace(net, &input, |net, x| net.forward(x)),
             Network::ResNet18(net) => Clipper::trace(net, &input, |net, x| net.forward(x)),
             Network::Dla(net) => Clipper::trace(net, &input, |net, x| net.forward(x)),
         };
-        Ok(clipper?.batch_norms(batch_norms))
+        let batch_norms = match self.batch_norms {
+            BatchNorms::Keep => specclip_burn::BatchNorms::Keep,
+            BatchNorms::Clip => specclip_burn::BatchNorms::Clip,
+            BatchNorms::Compose => specclip_burn::BatchNorms::Compose,
+        };
+        let clipper = clipper?.batch_norms(batch_norms);
+        let method = match self.method {
+            ClipMethod::None => return Ok(clipper),
+            ClipMethod::FastClip => Method::FastClip(FastClip::default()),
+            ClipMethod::Projection => Method::Projection(Projection::default()),
+            ClipMethod::Scale => Method::Scale,
+            ClipMethod::Frequency => Method::Frequency { crop: true },
+        };
+        let mut clipper = clipper.method(method).every(self.every)?;
+        for target in &self.targets {
+            clipper = clipper.norm_of(&target.layers, target.norm)?;
+        }
+        Ok(clipper)
     }
 }
 

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use specclip::operator::PaddingMode;
 use specclip_lab::network::{NetworkConfig, SimpleConvConfig};
 use specclip_lab::train::{
-    self, Checkpoint, ClipMethod, Clipping, Data, Observer, Options, Recipe, Record, Target,
+    self, ClipMethod, Clipping, Data, Observer, Options, Recipe, Record, Target,
 };
 
 use super::Files;
@@ -57,11 +56,7 @@ pub fn run(args: &Fig1Args) -> Result<Outcome, Error> {
     let figure = trained(args, length, &data, out)?;
     let (csv, json) = (report::csv(&figure)?, report::json(&figure)?);
     files.write(&csv, &json, &report::svg(&figure)?, &report::table(&figure))?;
-    Ok(if figure.not_converged() > 0 {
-        Outcome::Missed
-    } else {
-        Outcome::Done
-    })
+    Ok(Outcome::of(figure.not_converged() > 0))
 }
 
 fn shortened(data: Data, length: &Length) -> Data {
@@ -129,11 +124,7 @@ fn settings(usual: &train::Settings, setting: Setting, method: Method) -> train:
         kernel: setting.kernel,
         stride: setting.stride,
         padding: setting.padding,
-        mode: match setting.padding_mode {
-            "reflect" => PaddingMode::Reflect,
-            "replicate" => PaddingMode::Replicate,
-            _ => PaddingMode::Zeros,
-        },
+        mode: setting.padding_mode,
         ..SimpleConvConfig::default()
     };
     let method = match method {
@@ -174,11 +165,7 @@ fn one(
         ..Options::default()
     };
     progress.begin(name);
-    let run = if Checkpoint::of_run(folder)?.is_some() {
-        train::Run::resume(folder, settings, data, options)?
-    } else {
-        train::Run::start(folder, settings.clone(), data, options)?
-    };
+    let run = train::Run::open(folder, settings.clone(), data, options)?;
     for _ in run.epochs() {
         progress.end();
     }

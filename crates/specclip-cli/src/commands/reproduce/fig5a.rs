@@ -23,11 +23,11 @@ use crate::report::reproduce::fig5a as report;
 
 const KERNELS: [usize; 3] = [3, 5, 7];
 
-const PADDINGS: [(&str, PaddingMode); 4] = [
-    ("zeros", PaddingMode::Zeros),
-    ("reflect", PaddingMode::Reflect),
-    ("replicate", PaddingMode::Replicate),
-    ("circular", PaddingMode::Circular),
+const PADDINGS: [PaddingMode; 4] = [
+    PaddingMode::Zeros,
+    PaddingMode::Reflect,
+    PaddingMode::Replicate,
+    PaddingMode::Circular,
 ];
 
 /// A residual of 1e-5 sigma_1 leaves an error of the value that is smaller still.
@@ -44,11 +44,7 @@ pub fn run(args: &Fig5aArgs) -> Result<Outcome, Error> {
     };
     let (csv, json) = (report::csv(&figure)?, report::json(&figure)?);
     files.write(&csv, &json, &report::svg(&figure)?, &report::table(&figure))?;
-    Ok(if figure.not_converged() > 0 {
-        Outcome::Missed
-    } else {
-        Outcome::Done
-    })
+    Ok(Outcome::of(figure.not_converged() > 0))
 }
 
 /// Refuses what does not exist or does not fit, before any work.
@@ -120,9 +116,9 @@ fn means<T: Real>(args: &Fig5aArgs, kernel: usize, channels: usize) -> Result<Ve
     Ok(PADDINGS
         .iter()
         .enumerate()
-        .map(|(index, &(padding, _))| {
+        .map(|(index, padding)| {
             let samples: Vec<Sample> = samples.iter().map(|sample| sample[index]).collect();
-            cell(kernel, channels, padding, &samples)
+            cell(kernel, channels, padding.name(), &samples)
         })
         .collect())
 }
@@ -160,7 +156,7 @@ fn samples<T: Real>(
         circulant,
         converged: true,
     }; PADDINGS.len()];
-    for (sample, (_, mode)) in samples.iter_mut().zip(PADDINGS) {
+    for (sample, mode) in samples.iter_mut().zip(PADDINGS) {
         // The circular layer too: that two different methods agree is part of the figure.
         (sample.sigma_1, sample.converged) = top(Method::Lanczos, mode)?;
     }

@@ -1,6 +1,7 @@
 //! Figure 1: the norm of a convolution while networks are trained, by padding and method.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use specclip::operator::PaddingMode;
 
 use super::Settings;
 
@@ -71,19 +72,24 @@ pub struct Setting {
     /// Padding on all sides.
     pub padding: usize,
     /// `zeros`, `reflect`, `replicate` or `circular`.
-    pub padding_mode: &'static str,
+    #[serde(serialize_with = "by_name")]
+    pub padding_mode: PaddingMode,
+}
+
+fn by_name<S: Serializer>(mode: &PaddingMode, to: S) -> Result<S::Ok, S::Error> {
+    mode.name().serialize(to)
 }
 
 impl Setting {
     /// In the order of the paper.
     pub const ALL: [Self; 4] = [
-        Self::new(3, 1, 1, "reflect"),
-        Self::new(3, 1, 1, "zeros"),
-        Self::new(3, 2, 1, "zeros"),
-        Self::new(5, 2, 2, "replicate"),
+        Self::new(3, 1, 1, PaddingMode::Reflect),
+        Self::new(3, 1, 1, PaddingMode::Zeros),
+        Self::new(3, 2, 1, PaddingMode::Zeros),
+        Self::new(5, 2, 2, PaddingMode::Replicate),
     ];
 
-    const fn new(kernel: usize, stride: usize, padding: usize, padding_mode: &'static str) -> Self {
+    const fn new(kernel: usize, stride: usize, padding: usize, padding_mode: PaddingMode) -> Self {
         Self {
             kernel,
             stride,
@@ -100,7 +106,9 @@ impl Setting {
         };
         format!(
             "{0} x {0}, {1} {2}{stride}",
-            self.kernel, self.padding_mode, self.padding
+            self.kernel,
+            self.padding_mode.name(),
+            self.padding
         )
     }
 
@@ -110,7 +118,7 @@ impl Setting {
             1 => String::new(),
             n => format!("-stride{n}"),
         };
-        format!("{0}x{0}-{1}{stride}", self.kernel, self.padding_mode)
+        format!("{0}x{0}-{1}{stride}", self.kernel, self.padding_mode.name())
     }
 }
 

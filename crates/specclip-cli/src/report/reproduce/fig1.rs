@@ -27,7 +27,7 @@ pub fn csv(figure: &Fig1) -> Result<Vec<u8>, Error> {
                 run.setting.kernel.to_string(),
                 run.setting.stride.to_string(),
                 run.setting.padding.to_string(),
-                run.setting.padding_mode.into(),
+                run.setting.padding_mode.name().into(),
                 run.method.name().into(),
                 epoch.epoch.to_string(),
                 csv::known(Some(epoch.norm)),
