@@ -1,17 +1,30 @@
 //! Clipping the layers of a network while it is trained.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
-use specclip::clip::{Method, Params, Projection, Warm};
+use specclip::clip::{self, EachStep, Params, Projection, Warm};
 
 use crate::error::Error;
 use crate::layer::{Read, Unit, Values, Write};
 use crate::trace::{Kind, TracedLayer, trace};
+
+mod gradients;
+mod method;
+mod spectral_norm;
+mod watched;
+
+use gradients::{Change, replace};
+pub use method::Method;
+pub use watched::LayerReport;
+use watched::Watched;
+
+/// A clip has reached its target when the norm is at most c times 1 plus this.
+const TOLERANCE: f64 = 1e-3;
 
 /// What happens to batch normalisations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,27 +38,6 @@ pub enum BatchNorms {
     Compose,
 }
 
-/// What a clipper found of one layer, and did to it, at the last clip.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LayerReport {
-    /// The layer's path in the module; of a composition both paths.
-    pub name: String,
-    /// conv, conv_transpose, dense, batch_norm or conv+batch_norm.
-    pub kind: String,
-    /// The norm asked for; none where the layer is only watched.
-    pub target: Option<f64>,
-    /// sigma_1 before.
-    pub before: f64,
-    /// sigma_1 afterwards.
-    pub after: f64,
-    /// Whether the solves behind both have converged; an unconverged value is a lower estimate.
-    pub converged: bool,
-    /// ||W - W_0||_F.
-    pub distance: f64,
-    /// Actions of the operator and of its transpose and weight gradients, each of one vector.
-    pub matvecs: usize,
-}
-
 /// All that a clipper carries from step to step, for checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClipperState {
@@ -57,7 +49,7 @@ pub struct ClipperState {
 struct LayerState {
     name: String,
     seed: u64,
-    /// The singular vector that FastClip follows.
+    /// The singular vector that is followed from step to step.
     vector: Option<Vec<f32>>,
 }
 
@@ -96,16 +88,10 @@ pub struct Clipper {
     batch_norms: BatchNorms,
     /// Later ones go before earlier ones.
     targets: Vec<(GlobMatcher, f64)>,
-    params: Params,
+    method: Method,
     every: u64,
     steps: u64,
     report: Vec<LayerReport>,
-}
-
-struct Watched {
-    unit: Unit,
-    target: Option<f64>,
-    warm: Warm<f32>,
 }
 
 impl Clipper {
@@ -128,7 +114,7 @@ impl Clipper {
             watched: Vec::new(),
             batch_norms: BatchNorms::Keep,
             targets: Vec::new(),
-            params: Params::new(Method::Projection(Projection::default())),
+            method: clip::Method::Projection(Projection::default()).into(),
             every: 50,
             steps: 0,
             report: Vec::new(),
@@ -175,6 +161,7 @@ impl Clipper {
             target: None,
             // Far apart: a solve takes the next one.
             warm: Warm::new((place as u64) << 32),
+            division: None,
         });
         self.watched = watched.collect();
         for (matcher, c) in &self.targets {
@@ -228,16 +215,36 @@ impl Clipper {
         ))
     }
 
-    /// How layers are clipped. FastClip also makes one iteration of PowerQR with every step, and starts
-    /// from the vector that this has found, as the paper does. The projection makes a few rounds of cuts
-    /// ([`Warm::clip`]); its gap and its time limit have no meaning here.
+    /// How norms are held down. [`check`](Self::check) tells whether the method applies to all layers that have
+    /// a norm.
     #[must_use]
-    pub fn method(mut self, method: Method) -> Self {
-        self.params.method = method;
+    pub fn method(mut self, method: impl Into<Method>) -> Self {
+        self.method = method.into();
         self
     }
 
-    /// Clips with every `steps`-th step of the optimiser.
+    /// Refuses a method that does not apply to a layer with a norm; all that works on modules does so too.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the layer's name, or for a penalty with a weight that is not positive.
+    pub fn check(&self) -> Result<(), Error> {
+        if let Method::GramPenalty { weight } = self.method
+            && !(weight.is_finite() && weight > 0.0)
+        {
+            let problem = format!("the weight of the penalty, {weight}, is not a positive number");
+            return Err(setting("method", problem));
+        }
+        for watched in &self.watched {
+            if let Some(problem) = watched.misfit(&self.method) {
+                let (name, kind) = (watched.unit.name(), watched.unit.kind());
+                let problem = format!("it does not apply to {name} ({kind}): {problem}");
+                return Err(setting("method", problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Clips with every `steps`-th step of the optimiser; with a method that does not clip now and then, measures.
     ///
     /// # Errors
     /// [`Error::Setting`] for 0.
@@ -252,28 +259,70 @@ impl Clipper {
         Ok(self)
     }
 
-    /// The module to run forward and backward in a step of training: with every method so far the
-    /// module itself; one that trains a reparametrisation gives others weights here. Drop it before the
-    /// optimiser's step: while a second owner of a weight lives, the optimiser has to copy it.
+    /// The module to run forward and backward in a step of training: with
+    /// [`Method::SpectralNorm`] one with weights that are divided by their norms, else the module itself. Drop it before
+    /// the optimiser's step: while a second owner of a weight lives, the optimiser has to copy it.
     ///
     /// # Errors
     /// As [`step`](Self::step).
     pub fn before_forward<M: Module>(&mut self, module: &M) -> Result<M, Error> {
-        Ok(module.clone())
+        self.check()?;
+        if self.method != Method::SpectralNorm {
+            return Ok(module.clone());
+        }
+        let values = self.read(module, |watched| watched.target.is_some());
+        let normalised = normalised(&mut self.watched, &values)?;
+        Ok(Write::to(module.clone(), normalised))
     }
 
     /// What the optimiser is to be given for the gradients of the module that
-    /// [`before_forward`](Self::before_forward) returned: with every method so far the same; one that
-    /// penalises adds its own here.
+    /// [`before_forward`](Self::before_forward) returned: with [`Method::SpectralNorm`] the gradients through the division,
+    /// with [`Method::GramPenalty`] those of the penalty added.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and [`Error::Layer`] where the Gram bound of a layer takes too long.
+    pub fn gradients<M: Module>(
+        &mut self,
+        module: &M,
+        gradients: GradientsParams,
+    ) -> Result<GradientsParams, Error> {
+        let values = match self.method {
+            Method::SpectralNorm | Method::GramPenalty { .. } => {
+                self.read(module, |watched| watched.target.is_some())
+            }
+            _ => return Ok(gradients),
+        };
+        let mut changes: HashMap<ParamId, Change<'_>> = HashMap::new();
+        if let Method::GramPenalty { weight } = self.method {
+            for (id, penalty) in penalties(&self.watched, &values, weight)? {
+                let add = move |old: &[f32]| old.iter().zip(&penalty).map(|(a, b)| a + b).collect();
+                changes.insert(id, Box::new(add));
+            }
+        }
+        for Watched { unit, division, .. } in &self.watched {
+            if let Some(division) = division {
+                let weight = unit.weight(&values)?;
+                let pull_back = move |old: &[f32]| division.pull_back(&unit.layer, weight, old);
+                changes.insert(unit.layer.weight, Box::new(pull_back));
+            }
+        }
+        Ok(replace(module, gradients, changes))
+    }
+
+    /// The network as it is used and measured: with [`Method::SpectralNorm`] one with weights that are divided by
+    /// their norms, else the module itself.
     ///
     /// # Errors
     /// As [`step`](Self::step).
-    pub fn gradients<M: Module>(
-        &mut self,
-        _module: &M,
-        gradients: GradientsParams,
-    ) -> Result<GradientsParams, Error> {
-        Ok(gradients)
+    pub fn effective<M: Module>(&self, module: &M) -> Result<M, Error> {
+        self.check()?;
+        if self.method != Method::SpectralNorm {
+            return Ok(module.clone());
+        }
+        let values = self.read(module, |watched| watched.target.is_some());
+        // What is followed in training stays where it is.
+        let normalised = normalised(&mut self.watched.clone(), &values)?;
+        Ok(Write::to(module.clone(), normalised))
     }
 
     /// To be called after each step of the optimiser. Parameters keep their identity, so that the
@@ -281,45 +330,63 @@ impl Clipper {
     /// parameters are shared, not copied.
     ///
     /// # Errors
-    /// [`Error::Layer`] when a layer cannot be measured (its weights are not finite, for instance) and
-    /// [`Error::Changed`] for another module than the traced one.
-    pub fn step<M: Module>(&mut self, module: M) -> Result<M, Error> {
+    /// [`Error::Layer`] when a layer cannot be measured (its weights are not finite, for instance),
+    /// [`Error::Changed`] for another module than the traced one, and as [`check`](Self::check).
+    pub fn step<M: Module>(&mut self, mut module: M) -> Result<M, Error> {
+        self.check()?;
         self.steps += 1;
-        if self.steps.is_multiple_of(self.every) {
-            return self.clip(module);
-        }
-        if matches!(self.params.method, Method::FastClip(_)) {
-            let values = self.read(&module);
-            for watched in self.watched.iter_mut().filter(|w| w.target.is_some()) {
-                let operator = watched.unit.operator(&values)?;
-                let followed = watched.warm.follow(&operator);
-                followed.map_err(|source| layer_error(&watched.unit, source))?;
+        let due = self.steps.is_multiple_of(self.every);
+        match &self.method {
+            Method::Clip(clip::Method::FastClip(_)) if !due => {
+                let values = self.read(&module, |watched| watched.target.is_some());
+                for watched in self.watched.iter_mut().filter(|w| w.target.is_some()) {
+                    watched.follow(&values)?;
+                }
             }
+            &Method::EachStep(how) => module = self.each_step(module, how)?,
+            _ => {}
         }
-        Ok(module)
+        if due { self.clip(module) } else { Ok(module) }
     }
 
-    /// Clips now; [`step`](Self::step) does it in its time.
+    fn each_step<M: Module>(&mut self, module: M, how: EachStep) -> Result<M, Error> {
+        let mut values = self.read(&module, |watched| watched.target.is_some());
+        let mut changed = HashSet::new();
+        for watched in &mut self.watched {
+            let updates = watched.each_step(&values, how)?;
+            changed.extend(updates.keys().copied());
+            values.extend(updates);
+        }
+        values.retain(|id, _| changed.contains(id));
+        Ok(Write::to(module, values))
+    }
+
+    /// Clips now; [`step`](Self::step) does it in its time. With a method that does not clip now and then, the
+    /// layers are measured as they are [used](Self::effective).
     ///
     /// # Errors
     /// As [`step`](Self::step).
     pub fn clip<M: Module>(&mut self, module: M) -> Result<M, Error> {
-        let mut values = self.read(&module);
+        let Method::Clip(method) = &self.method else {
+            let values = self.read(&self.effective(&module)?, |_| true);
+            let reports = self.watched.iter_mut().map(|w| w.measure(&values));
+            self.report = reports.collect::<Result<_, _>>()?;
+            return Ok(module);
+        };
+        let params = params(method.clone());
+        let mut values = self.read(&module, |_| true);
         let mut changed = HashSet::new();
         let mut reports = Vec::new();
         for watched in &mut self.watched {
-            let (report, updates) = watched.clip(&values, &self.params)?;
+            let (report, updates) = watched.clip(&values, &params)?;
             reports.push(report);
             changed.extend(updates.keys().copied());
             values.extend(updates);
         }
         self.settle_shared(&mut values, &changed, &mut reports)?;
         self.report = reports;
-        if changed.is_empty() {
-            return Ok(module);
-        }
         values.retain(|id, _| changed.contains(id));
-        Ok(module.map(&mut Write { values }))
+        Ok(Write::to(module, values))
     }
 
     /// Weights that several layers use obey the tightest: what one use has moved is measured again in
@@ -330,10 +397,7 @@ impl Clipper {
         changed: &HashSet<ParamId>,
         reports: &mut [LayerReport],
     ) -> Result<(), Error> {
-        let scale = Params {
-            method: Method::Scale,
-            ..self.params.clone()
-        };
+        let scale = params(clip::Method::Scale);
         let weights: Vec<_> = self.watched.iter().map(|w| w.unit.weights()).collect();
         let uses = |id| weights.iter().filter(|all| all.contains(id)).count();
         for (i, watched) in self.watched.iter_mut().enumerate() {
@@ -351,12 +415,10 @@ impl Clipper {
         Ok(())
     }
 
-    fn read<M: Module>(&self, module: &M) -> Values {
-        let wanted: Vec<_> = self
-            .watched
-            .iter()
-            .flat_map(|w| w.unit.parameters())
-            .collect();
+    /// The parameters of the layers that `which` chooses.
+    fn read<M: Module>(&self, module: &M, which: impl Fn(&Watched) -> bool) -> Values {
+        let chosen = self.watched.iter().filter(|watched| which(watched));
+        let wanted: Vec<_> = chosen.flat_map(|w| w.unit.parameters()).collect();
         Read::from(module, &wanted)
     }
 
@@ -408,47 +470,39 @@ impl Clipper {
     }
 }
 
-impl Watched {
-    /// By its own name, or by that of its convolution.
-    fn is_named(&self, matcher: &GlobMatcher) -> bool {
-        matcher.is_match(self.unit.name()) || matcher.is_match(&self.unit.layer.name)
+fn params(method: clip::Method) -> Params {
+    Params {
+        tolerance: TOLERANCE,
+        ..Params::new(method)
     }
+}
 
-    /// Clips or measures; returns what was found and the parameters that have moved.
-    fn clip(&mut self, values: &Values, params: &Params) -> Result<(LayerReport, Values), Error> {
-        let mut operator = self.unit.operator(values)?;
-        let mut report = LayerReport {
-            name: self.unit.name(),
-            kind: self.unit.kind().to_owned(),
-            target: self.target,
-            before: 0.0,
-            after: 0.0,
-            converged: false,
-            distance: 0.0,
-            matvecs: 0,
-        };
-        let error = |source| layer_error(&self.unit, source);
-        let Some(target) = self.target else {
-            let (sigma, converged) = self
-                .warm
-                .measure(&operator, params.tolerance)
-                .map_err(error)?;
-            (report.before, report.after, report.converged) = (sigma, sigma, converged);
-            return Ok((report, Values::new()));
-        };
-        let done = self.warm.clip(&mut operator, target, params);
-        let done = done.map_err(error)?;
-        report.before = done.before;
-        report.after = done.after;
-        report.converged = done.converged;
-        report.distance = done.distance;
-        report.matvecs = done.matvecs;
-        if done.distance == 0.0 {
-            return Ok((report, Values::new()));
+/// The weights that spectral normalisation makes. One that several layers use is normalised once.
+fn normalised(watched: &mut [Watched], values: &Values) -> Result<Values, Error> {
+    let mut normalised = Values::new();
+    for watched in watched {
+        let id = watched.unit.layer.weight;
+        if !normalised.contains_key(&id)
+            && let Some(weight) = watched.normalise(values)?
+        {
+            normalised.insert(id, weight);
         }
-        let updates = self.unit.parameters_of(&operator, values)?;
-        Ok((report, updates))
     }
+    Ok(normalised)
+}
+
+/// The gradients of all penalties, added up where several layers use one parameter.
+fn penalties(watched: &[Watched], values: &Values, weight: f64) -> Result<Values, Error> {
+    let mut total = Values::new();
+    for watched in watched {
+        for (id, gradient) in watched.penalty(values, weight)? {
+            let sum = total.entry(id).or_insert_with(|| vec![0.0; gradient.len()]);
+            for (sum, g) in sum.iter_mut().zip(&gradient) {
+                *sum += g;
+            }
+        }
+    }
+    Ok(total)
 }
 
 fn layer_error(unit: &Unit, source: specclip::Error) -> Error {

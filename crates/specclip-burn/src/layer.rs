@@ -117,6 +117,44 @@ impl Unit {
         })
     }
 
+    /// The module's weight, in its own layout.
+    pub(crate) fn weight<'a>(&self, values: &'a Values) -> Result<&'a [f32], Error> {
+        weight(&self.layer, values).map_err(|problem| self.error(problem))
+    }
+
+    /// The gradients of the module's parameters for those of the operator's weights.
+    pub(crate) fn gradients_of(
+        &self,
+        weights: &[Vec<f32>],
+        values: &Values,
+    ) -> Result<Values, Error> {
+        let gamma = |layer, factors: &[f32]| -> Result<Vec<f32>, Error> {
+            let (variances, eps) =
+                variances(layer, values).map_err(|problem| self.error(problem))?;
+            let pairs = factors.iter().zip(variances);
+            Ok(pairs
+                .map(|(&g, v)| (f64::from(g) / (v + eps).sqrt()) as f32)
+                .collect())
+        };
+        let mut gradients = Values::new();
+        // Of a composition the convolution's comes first.
+        if let Some(inner) = weights.first() {
+            let own = match self.layer.kind {
+                Kind::Dense => {
+                    let shape = &self.layer.weight_shape;
+                    transposed(inner, shape[1], shape[0])
+                }
+                Kind::BatchNorm { .. } => gamma(&self.layer, inner)?,
+                _ => inner.clone(),
+            };
+            gradients.insert(self.layer.weight, own);
+        }
+        if let (Some(layer), [_, outer]) = (&self.batch_norm, weights) {
+            gradients.insert(layer.weight, gamma(layer, outer)?);
+        }
+        Ok(gradients)
+    }
+
     /// The parameters of the module for the operator's weights.
     pub(crate) fn parameters_of(
         &self,
@@ -208,7 +246,7 @@ fn transposed(matrix: &[f32], rows: usize, cols: usize) -> Vec<f32> {
 
 /// Reads the parameters that are asked for.
 pub(crate) struct Read {
-    pub(crate) values: Values,
+    values: Values,
 }
 
 impl Read {
@@ -240,7 +278,17 @@ impl ModuleVisitor for Read {
 
 /// Writes parameters into a module: each keeps its identity, its device and whether it is trained.
 pub(crate) struct Write {
-    pub(crate) values: Values,
+    values: Values,
+}
+
+impl Write {
+    /// A module with these parameters in the place of its own.
+    pub(crate) fn to<M: Module>(module: M, values: Values) -> M {
+        if values.is_empty() {
+            return module;
+        }
+        module.map(&mut Self { values })
+    }
 }
 
 impl ModuleMapper for Write {

@@ -7,7 +7,7 @@
 //!   closure, its transpose comes from automatic differentiation, and vectors stay on the closure's
 //!   device. Every solver of [`specclip`] runs on it.
 //! - [`Clipper`] finds every linear layer of a module by recording one forward pass ([`trace`](trace())),
-//!   and measures and clips them between the steps of an optimiser.
+//!   and measures and clips them between the steps of an optimiser; [`Method`] has the methods, rivals among them.
 //! - [`conv`](conv()) and [`PaddedConv`] are convolutions with any padding, by specclip's kernel on the
 //!   CPU, several times as fast there as Burn's own.
 //!
@@ -38,7 +38,7 @@ mod scalar;
 mod trace;
 
 pub use block::TensorBlock;
-pub use clipper::{BatchNorms, Clipper, ClipperState, LayerReport};
+pub use clipper::{BatchNorms, Clipper, ClipperState, LayerReport, Method};
 pub use conv::{Call, ConvOps, PaddedConv, conv};
 pub use error::Error;
 pub use operator::{AutodiffOperator, weight_gradient};

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::backend::Capture;
 use burn::backend::ir::{
-    FloatOperationIr, GraphIr, ModuleOperationIr, NumericOperationIr, OperationIr, PadModeIr,
-    PadOpIr, ScalarIr, TensorId, TensorIr,
+    BaseOperationIr, FloatOperationIr, GraphIr, ModuleOperationIr, NumericOperationIr, OperationIr,
+    PadModeIr, PadOpIr, ScalarIr, ShapeOpIr, TensorId, TensorIr,
 };
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor};
@@ -165,6 +165,8 @@ struct Reader<'a> {
     /// Tensors that are made of parameters and constants alone.
     constant: HashSet<TensorId>,
     pads: HashMap<TensorId, &'a PadOpIr>,
+    /// Parameters that are matrices, by the tensors with further axes in front through which they are read.
+    views: HashMap<TensorId, &'a TensorIr>,
     /// How many operations read a tensor.
     readers: HashMap<TensorId, usize>,
     /// The convolution whose output a tensor is, a bias added or not.
@@ -189,6 +191,7 @@ impl<'a> Reader<'a> {
             graph,
             constant: names.parameters.keys().copied().collect(),
             pads: HashMap::new(),
+            views: HashMap::new(),
             readers,
             outputs: HashMap::new(),
             layers: Vec::new(),
@@ -220,6 +223,9 @@ impl<'a> Reader<'a> {
                 {
                     self.conv(x, weight, out, params)?;
                 }
+            }
+            OperationIr::BaseFloat(BaseOperationIr::Reshape(op) | BaseOperationIr::Expand(op)) => {
+                self.view(op);
             }
             OperationIr::NumericFloat(_, NumericOperationIr::Pad(pad)) => {
                 self.pads.insert(pad.out.id, pad);
@@ -335,6 +341,20 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// A matrix with axes of length 1 in front, or copied along them, is still one matrix: dense layers on inputs
+    /// with further axes read theirs so.
+    fn view(&mut self, op: &'a ShapeOpIr) {
+        let seen = self.views.get(&op.input.id).copied();
+        let matrix = seen.unwrap_or(&op.input);
+        let (shape, viewed) = (matrix.shape.to_vec(), op.out.shape.to_vec());
+        if self.names.parameters.contains_key(&matrix.id)
+            && shape.len() == 2
+            && viewed.ends_with(&shape)
+        {
+            self.views.insert(op.out.id, matrix);
+        }
+    }
+
     /// A product with a matrix of parameters, at one position or at many.
     fn dense(&mut self, x: &TensorIr, weight: &TensorIr) -> Result<(), Error> {
         let features = x.shape.num_dims() - 1;
@@ -365,6 +385,7 @@ impl<'a> Reader<'a> {
         weight: &TensorIr,
         out: Option<&TensorIr>,
     ) -> Result<bool, Error> {
+        let weight = self.views.get(&weight.id).copied().unwrap_or(weight);
         // A product of parameters alone is no layer, nor is one of two values.
         if self.constant.contains(&x.id) || !self.constant.contains(&weight.id) {
             return Ok(false);

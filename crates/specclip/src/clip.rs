@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::real::norm;
 use crate::weight::Parametric;
 
+mod each_step;
 mod fastclip;
 mod frequency;
 mod judge;
@@ -15,9 +16,10 @@ mod projection;
 mod scale;
 mod warm;
 
+pub use each_step::EachStep;
 pub use frequency::full_grid;
 use judge::{Judge, Verdict};
-pub use warm::{Warm, WarmReport};
+pub use warm::{Followed, Warm, WarmReport};
 
 const NAME: &str = "clip";
 
@@ -221,13 +223,18 @@ fn restoring<P: Parametric + ?Sized, R: Send>(
     result
 }
 
-fn check(c: f64, params: &Params) -> Result<(), Error> {
-    if !(c.is_finite() && c > 0.0) {
-        return Err(Error::invalid(
-            NAME,
-            format!("the target {c} must be a positive number"),
-        ));
+fn check_target(c: f64) -> Result<(), Error> {
+    if c.is_finite() && c > 0.0 {
+        return Ok(());
     }
+    Err(Error::invalid(
+        NAME,
+        format!("the target {c} must be a positive number"),
+    ))
+}
+
+fn check(c: f64, params: &Params) -> Result<(), Error> {
+    check_target(c)?;
     if !(params.tolerance.is_finite() && params.tolerance >= 0.0) {
         return Err(Error::invalid(
             NAME,

@@ -2,7 +2,8 @@
 
 mod common;
 
-use specclip::clip::{FastClip, Method, Params, Projection, Warm};
+use specclip::block::{Block, Columns};
+use specclip::clip::{EachStep, FastClip, Method, Params, Projection, Warm};
 use specclip::operator::{Conv, ConvParams, Dense, PaddingMode};
 use specclip::svd::{self, singular_values};
 use specclip::{BoxedParametric, Parametric};
@@ -150,7 +151,152 @@ fn following_approaches_the_norm() {
     let mut warm = Warm::new(0);
     let mut last = 0.0;
     for _ in 0..300 {
-        last = warm.follow(&op).unwrap();
+        last = warm.follow(&op).unwrap().sigma;
     }
     assert!((last / sigma(&op) - 1.0).abs() < 1e-4, "{last}");
+}
+
+/// What was followed is one pair: u' M v is the value, u the image of the vector before.
+#[test]
+fn what_is_followed_belongs_together() {
+    for op in layers() {
+        let mut warm = Warm::new(0);
+        let first = warm.follow(&op).unwrap();
+        let second = warm.follow(&op).unwrap();
+        let product = |u: &Columns<f64>, v: &Columns<f64>| {
+            let mut image = op.output_block(1);
+            op.apply(v, &mut image).unwrap();
+            let pairs = image.as_slice().iter().zip(u.as_slice());
+            pairs.map(|(a, b)| a * b).sum::<f64>()
+        };
+        assert!((product(&second.u, &second.v) - second.sigma).abs() < 1e-12 * second.sigma);
+        let mut image = op.output_block(1);
+        op.apply(&first.v, &mut image).unwrap();
+        image.scale(&[1.0 / image.norms()[0]]);
+        assert_eq!(image, second.u);
+        assert!(second.sigma >= first.sigma * (1.0 - 1e-12));
+        assert!(second.sigma <= sigma(&op) * (1.0 + 1e-12));
+    }
+}
+
+/// An operator that is zero has no vector to follow, and one that is not any more has.
+#[test]
+fn zero_weights_can_be_followed() {
+    let mut op: BoxedParametric<f64> = Box::new(Dense::new(vec![0.0; 12], 3, 4).unwrap());
+    let mut warm = Warm::new(0);
+    assert_eq!(warm.follow(&op).unwrap().sigma, 0.0);
+    assert_eq!(warm.state().0, None);
+    assert!(!warm.each_step(&mut op, 1.0, EachStep::Hammer).unwrap());
+    op.set_weights(&[wave(12, 0.1)]).unwrap();
+    assert!(warm.follow(&op).unwrap().sigma > 0.0);
+}
+
+fn singular_values_of(op: &BoxedParametric<f64>) -> Vec<f64> {
+    svd::full_spectrum(op).unwrap().sigma
+}
+
+/// Again and again without other changes, every method ends at c, from below and above.
+#[test]
+fn each_step_ends_at_its_norm() {
+    for how in [EachStep::Scale, EachStep::SoftCap, EachStep::Hammer] {
+        for mut op in layers() {
+            if how.is_for_dense_layers() && op.input_shape().len() > 1 {
+                let before: Vec<Vec<f64>> = op.weights().iter().map(|w| w.to_vec()).collect();
+                let c = 0.5 * sigma(&op);
+                let refused = Warm::new(0).each_step(&mut op, c, how).unwrap_err();
+                assert!(refused.to_string().contains("dense"), "{refused}");
+                assert!(op.weights().iter().zip(&before).all(|(a, b)| a == b));
+                continue;
+            }
+            let before = sigma(&op);
+            let c = 0.6 * before;
+            let mut warm = Warm::new(1);
+            for _ in 0..400 {
+                warm.each_step(&mut op, c, how).unwrap();
+            }
+            let after = sigma(&op);
+            assert!(after <= c * (1.0 + 1e-3), "{how:?}: {after} {c}");
+            assert!(after >= c * (1.0 - 2e-2), "{how:?}: {after} {c}");
+            let weights: Vec<Vec<f64>> = op.weights().iter().map(|w| w.to_vec()).collect();
+            assert!(!warm.each_step(&mut op, 2.0 * c, how).unwrap());
+            assert!(op.weights().iter().zip(&weights).all(|(a, b)| a == b));
+            assert!(warm.each_step(&mut op, f64::NAN, how).is_err());
+        }
+    }
+}
+
+/// With the pair of the largest singular value known, each method does to all singular values what it says.
+#[test]
+fn what_each_step_does_to_singular_values() {
+    let dense =
+        || -> BoxedParametric<f64> { Box::new(Dense::new(wave(30 * 20, 0.8), 30, 20).unwrap()) };
+    let before = singular_values_of(&dense());
+    let c = 0.9 * before[0];
+    for how in [EachStep::Scale, EachStep::SoftCap, EachStep::Hammer] {
+        let mut op = dense();
+        let mut warm = Warm::new(0);
+        for _ in 0..2000 {
+            warm.follow(&op).unwrap();
+        }
+        assert!(warm.each_step(&mut op, c, how).unwrap());
+        let after = singular_values_of(&op);
+        let t = before[0] - c;
+        let mut expected: Vec<f64> = match how {
+            EachStep::Scale => before.iter().map(|s| s * 0.9).collect(),
+            EachStep::Hammer => before
+                .iter()
+                .enumerate()
+                .map(|(i, s)| if i == 0 { s - t } else { *s })
+                .collect(),
+            EachStep::SoftCap => {
+                // The strength by another way: Newton's method on the polynomial.
+                let mut x: f64 = 0.2;
+                for _ in 0..50 {
+                    let f = 1.0 - 3.0 * x.powi(2) + 3.0 * x.powi(3) - x.powi(4) - 0.9;
+                    x -= f / (-6.0 * x + 9.0 * x.powi(2) - 4.0 * x.powi(3));
+                }
+                let a = x / before[0].powi(2);
+                let cap = |s: &f64| {
+                    let y = s - a * s.powi(3);
+                    y + a * y.powi(3)
+                };
+                before.iter().map(cap).collect()
+            }
+        };
+        expected.sort_by(|a, b| b.total_cmp(a));
+        for (after, expected) in after.iter().zip(&expected) {
+            assert!(
+                (after - expected).abs() < 1e-9 * before[0],
+                "{how:?}: {after} {expected}"
+            );
+        }
+    }
+}
+
+/// Of a convolution with groups each group is moved by itself, and those that obey not at all.
+#[test]
+fn groups_are_clipped_one_by_one() {
+    let mut weight = wave(6 * 2 * 9, 0.4);
+    for w in &mut weight[2 * 2 * 9..4 * 2 * 9] {
+        *w *= 0.1;
+    }
+    let params = ConvParams::new(2).padding(1, PaddingMode::Zeros).groups(3);
+    let mut op: BoxedParametric<f64> =
+        Box::new(Conv::new(weight.clone(), &[6, 2, 3, 3], &[6, 20, 20], &params).unwrap());
+    let c = 0.6 * sigma(&op);
+    let method = Method::Projection(Projection::default());
+    let report = Warm::new(0).clip(&mut op, c, &Params::new(method)).unwrap();
+    let after = sigma(&op);
+    assert!(
+        report.converged && (after / c - 1.0).abs() < 1e-3,
+        "{after} {c}"
+    );
+    let after = op.weights()[0];
+    let small = 2 * 2 * 9..4 * 2 * 9;
+    // Multiplied down with the others, if at all.
+    let factor = after[small.start] / weight[small.start];
+    assert!(factor > 1.0 - 3e-3, "{factor}");
+    for i in small {
+        assert!((after[i] - factor * weight[i]).abs() < 1e-12);
+    }
 }

@@ -83,7 +83,9 @@ pub(super) fn solve<P: Parametric + ?Sized>(
         return Ok(moved);
     }
     match op.independent_parts() {
-        Some(parts) => parts::solve(op, parts, targets, settings, params, begun),
+        Some(parts) => parts::solve(op, parts, targets, params, |op, targets, params| {
+            search(op, targets, settings, params, begun)
+        }),
         None => search(op, targets, settings, params, begun),
     }
 }
@@ -129,7 +131,16 @@ pub(super) fn approach<P: Parametric + ?Sized>(
     if let Some(moved) = matrix::solve(op, targets)? {
         return Ok(moved);
     }
-    let c = targets.sought;
+    match op.independent_parts() {
+        Some(parts) => parts::solve(op, parts, targets, params, |op, targets, params| {
+            cut(op, targets.sought, params)
+        }),
+        None => cut(op, targets.sought, params),
+    }
+}
+
+/// The rounds of cuts of [`approach`].
+fn cut<P: Parametric + ?Sized>(op: &mut P, c: f64, params: &Params) -> Result<Moved, Error> {
     let mut layer = Layer::new(op, params.seed)?;
     // As many as the rounds can find, where the memory allows.
     let capacity = (CUT_MEMORY / layer.bytes()).clamp(16, 16 * APPROACH_ROUNDS);

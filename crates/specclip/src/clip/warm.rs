@@ -1,11 +1,14 @@
 //! Clipping one layer again and again while it is trained, its leading singular vector followed in between.
 
-use super::{Method, Params, check, check_weights, judge, owned, restoring};
+use super::{
+    EachStep, Method, Params, check, check_target, check_weights, judge, owned, restoring,
+};
 use super::{distance, fastclip, frequency, projection, scale};
 use crate::Real;
-use crate::block::Columns;
+use crate::block::{Block, Columns};
 use crate::error::Error;
-use crate::svd::{self, Shift, Triplets, singular_values, singular_values_from};
+use crate::random::Random;
+use crate::svd::Triplets;
 use crate::weight::Parametric;
 
 /// A layer's leading singular vector from one step of training to the next.
@@ -19,6 +22,20 @@ pub struct Warm<T> {
     vector: Option<Vec<T>>,
     /// Another one for every solve.
     seed: u64,
+}
+
+/// Iterations of the power method for a vector that is not known yet.
+const FIRST: usize = 10;
+
+/// What [`Warm::follow`] has found.
+#[derive(Debug, Clone)]
+pub struct Followed<T: Real> {
+    /// u' M v: a lower estimate of sigma_1.
+    pub sigma: f64,
+    /// M v of the vector before, of norm 1; zero where sigma is.
+    pub u: Columns<T>,
+    /// M' u, of norm 1.
+    pub v: Columns<T>,
 }
 
 /// What one clip of a [`Warm`] did.
@@ -52,29 +69,65 @@ impl<T: Real> Warm<T> {
         (self.vector.as_deref(), self.seed)
     }
 
-    /// One iteration of PowerQR from the vector, as the paper's Algorithm 3 makes one with every step
-    /// of the optimiser; returns the largest value so far, a lower estimate of sigma_1.
+    /// One iteration of PowerQR from the vector, which for one vector is one of the power method: the paper's
+    /// Algorithm 3 makes it with every step of the optimiser. Without a vector it makes ten from a random one.
     ///
     /// # Errors
     /// Whatever the actions refuse.
-    pub fn follow<P>(&mut self, op: &P) -> Result<f64, Error>
+    pub fn follow<P>(&mut self, op: &P) -> Result<Followed<T>, Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
-        let params = svd::Params {
-            method: svd::Method::PowerQr,
-            shift: Shift::Fixed(0.0),
-            // The first QR is that of the start: two make one step.
-            iterations: Some(2),
-            seed: self.next_seed(),
-            ..svd::Params::default()
+        let known = self.start(op)?;
+        let iterations = if known.is_some() { 1 } else { FIRST };
+        let mut found = Followed {
+            sigma: 0.0,
+            u: op.output_block(1),
+            v: known.unwrap_or_else(|| {
+                let mut random = op.input_block(1);
+                Random::new(self.next_seed()).fill(&mut random);
+                random
+            }),
         };
-        let found = match self.start(op)? {
-            Some(start) => singular_values_from(op, 1, &params, &start)?,
-            None => singular_values(op, 1, &params)?,
-        };
+        let mut next = op.input_block(1);
+        for _ in 0..iterations {
+            op.apply(&found.v, &mut found.u)?;
+            let image = found.u.norms()[0];
+            op.adjoint(&found.u, &mut next)?;
+            let back = next.norms()[0];
+            if image == 0.0 || back == 0.0 {
+                // Another one next time: this one may be all that is mapped to zero.
+                self.vector = None;
+                return Ok(found);
+            }
+            found.sigma = back / image;
+            found.u.scale(&[1.0 / image]);
+            next.scale(&[1.0 / back]);
+            std::mem::swap(&mut found.v, &mut next);
+        }
         self.vector = Some(found.v.as_slice().to_vec());
-        Ok(found.sigma[0])
+        Ok(found)
+    }
+
+    /// Follows the largest singular value and brings it down where it is found above `c`. Returns whether
+    /// the weights have moved.
+    ///
+    /// # Errors
+    /// When c is not positive and finite, or the method does not apply; then nothing is changed.
+    pub fn each_step<P>(&mut self, op: &mut P, c: f64, how: EachStep) -> Result<bool, Error>
+    where
+        P: Parametric<Scalar = T> + ?Sized,
+    {
+        check_target(c)?;
+        restoring(op, |op, original| {
+            check_weights(original)?;
+            let found = self.follow(op)?;
+            let above = found.sigma > c;
+            if above {
+                how.apply(op, c, &found)?;
+            }
+            Ok(above)
+        })
     }
 
     /// sigma_1 of the operator, and whether the solve has converged.

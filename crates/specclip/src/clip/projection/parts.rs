@@ -5,25 +5,23 @@
 //! bounds; where the gap of each part is small enough, that of the whole is.
 
 use std::sync::Mutex;
-use std::time::Instant;
 
 use rayon::ThreadPoolBuilder;
 
-use super::super::{Moved, Params, Projection, judge, owned};
-use super::{Targets, search};
+use super::super::{Moved, Params, judge, owned};
+use super::Targets;
+use crate::Real;
 use crate::error::Error;
 use crate::real::norm;
-use crate::weight::{IndependentPart, Parametric};
+use crate::weight::{BoxedParametric, IndependentPart, Parametric};
 
-/// Projects each part by itself, until the time that counts from `begun` on is over. The weights of parts
-/// that obey stay as they are.
+/// Moves each part by itself, with `work`. The weights of parts that obey stay as they are.
 pub(super) fn solve<P: Parametric + ?Sized>(
     op: &mut P,
     parts: Vec<IndependentPart<P::Scalar>>,
     targets: &Targets,
-    settings: &Projection,
     params: &Params,
-    begun: Instant,
+    work: impl Fn(&mut BoxedParametric<P::Scalar>, &Targets, &Params) -> Result<Moved, Error> + Sync,
 ) -> Result<Moved, Error> {
     let projected = side_by_side(parts, |i, mut part| {
         let params = Params {
@@ -31,7 +29,7 @@ pub(super) fn solve<P: Parametric + ?Sized>(
             seed: params.seed.wrapping_add((i as u64 + 1) << 32),
             ..params.clone()
         };
-        let moved = project(&mut part.operator, targets, settings, &params, begun)?;
+        let moved = one(&mut part.operator, targets, &params, &work)?;
         Ok((moved, part))
     });
     let mut weights = owned(op);
@@ -54,13 +52,12 @@ pub(super) fn solve<P: Parametric + ?Sized>(
     })
 }
 
-/// Projects one part, unless it obeys.
-fn project<P: Parametric + ?Sized>(
-    op: &mut P,
+/// Moves one part, unless it obeys.
+fn one<T: Real>(
+    op: &mut BoxedParametric<T>,
     targets: &Targets,
-    settings: &Projection,
     params: &Params,
-    begun: Instant,
+    work: impl Fn(&mut BoxedParametric<T>, &Targets, &Params) -> Result<Moved, Error>,
 ) -> Result<Moved, Error> {
     let top = judge::top(op, params.tolerance, params.seed)?;
     let mut moved = Moved::default();
@@ -69,7 +66,7 @@ fn project<P: Parametric + ?Sized>(
             sigma: top.sigma[0],
             ..*targets
         };
-        moved = search(op, &targets, settings, params, begun)?;
+        moved = work(op, &targets, params)?;
     }
     moved.matvecs += top.matvecs;
     Ok(moved)
