@@ -131,6 +131,15 @@ impl EventWriter {
         Ok(())
     }
 
+    /// Brings all events to the disk, so that none of them is missing after a power cut.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn sync(&self) -> Result<(), Error> {
+        let synced = self.file.sync_data();
+        synced.map_err(|e| Error::write(&self.path, e))
+    }
+
     /// Writes one event, or leaves the file as it is.
     fn write(&mut self, event: &Event) -> Result<(), Error> {
         let frame = frame::frame(&event.encode_to_vec());

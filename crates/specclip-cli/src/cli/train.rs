@@ -20,6 +20,7 @@ const EXAMPLES: &str = "Examples:
   specclip train --recipe simple --data data/MNIST --norm 1 --every 50 --out runs/simple
   specclip train --recipe cifar10 --data data/cifar-10-batches-bin --norm 1 --method fastclip --out runs/fastclip
   specclip train --recipe simple --data data/MNIST --batch-norm compose --norm 1 --out runs/composed
+  specclip train --recipe simple --data data/MNIST --norm 1 --method spectral-norm --out runs/rival
   specclip train --model dla --data data/cifar-10-batches-bin --norm 1 --layer 'head=5' --out runs/dla
   specclip train --resume --out runs/simple
 
@@ -118,11 +119,15 @@ pub struct ClippingArgs {
     #[arg(long, value_name = "GLOB=C", value_parser = parse_layer)]
     pub layer: Vec<(String, f64)>,
 
-    /// How the new weights are found [default: projection, if there is a norm]
+    /// How norms are held down [default: projection, if there is a norm]
     #[arg(long, value_enum, value_name = "METHOD")]
     pub method: Option<TrainMethodArg>,
 
-    /// Steps from one clip to the next; the run's last step clips in any case [default: 100]
+    /// Factor of gram-penalty in the loss [default: 1]
+    #[arg(long, value_name = "W", value_parser = parse_rate, allow_hyphen_values = true)]
+    pub penalty_weight: Option<f64>,
+
+    /// Steps from one clip to the next; the last step of an epoch clips in any case [default: 100]
     #[arg(long, value_name = "STEPS", value_parser = parse_count, allow_negative_numbers = true)]
     pub every: Option<usize>,
 
@@ -236,6 +241,16 @@ pub enum TrainMethodArg {
     Scale,
     /// Singular values clipped at each frequency of the grid, cropped to the kernel
     Frequency,
+    /// Rival: times one factor after every step, by the power method (Gouk et al. 2021)
+    ScaleEachStep,
+    /// Rival: the reshaped kernel divided by its norm in the forward pass (Miyato et al. 2018)
+    SpectralNorm,
+    /// Rival: what the Gram bound is above the norm, added to the loss (Delattre et al. 2023)
+    GramPenalty,
+    /// Rival, dense layers: a polynomial of the singular values (Newhouse et al. 2025)
+    SoftCap,
+    /// Rival, dense layers: the largest singular value is set (Newhouse et al. 2025)
+    Hammer,
 }
 
 /// What happens to batch norms.

@@ -38,7 +38,7 @@ pub fn settings(
     }
     convolution(&mut settings.network, &args.conv)?;
     learn(&mut settings, &args.learning)?;
-    clip(&mut settings, &args.clipping);
+    clip(&mut settings, &args.clipping)?;
     if let Some(seed) = args.seed {
         settings.seed = seed;
     }
@@ -182,7 +182,7 @@ fn optimize(optimizer: &mut OptimizerConfig, args: &LearningArgs) -> Result<(), 
     Ok(())
 }
 
-fn clip(settings: &mut Settings, args: &ClippingArgs) {
+fn clip(settings: &mut Settings, args: &ClippingArgs) -> Result<(), Error> {
     let clipping = &mut settings.clipping;
     let all = args.norm.map(|norm| ("*".to_owned(), norm));
     let targets: Vec<Target> = all
@@ -203,7 +203,26 @@ fn clip(settings: &mut Settings, args: &ClippingArgs) {
             TrainMethodArg::FastClip => ClipMethod::FastClip,
             TrainMethodArg::Scale => ClipMethod::Scale,
             TrainMethodArg::Frequency => ClipMethod::Frequency,
+            TrainMethodArg::ScaleEachStep => ClipMethod::ScaleEachStep,
+            TrainMethodArg::SpectralNorm => ClipMethod::SpectralNorm,
+            TrainMethodArg::GramPenalty => ClipMethod::GramPenalty,
+            TrainMethodArg::SoftCap => ClipMethod::SoftCap,
+            TrainMethodArg::Hammer => ClipMethod::Hammer,
         };
+    }
+    if let Some(weight) = args.penalty_weight {
+        if clipping.method != ClipMethod::GramPenalty {
+            return Err(Error::Usage(
+                "--penalty-weight is of --method gram-penalty; leave it out".into(),
+            ));
+        }
+        clipping.penalty_weight = weight;
+    }
+    if args.every.is_some() && clipping.method == ClipMethod::None {
+        return Err(Error::Usage(
+            "--every says how often layers are clipped, and none is; name a norm with --norm"
+                .into(),
+        ));
     }
     clipping.every = args.every.map_or(clipping.every, |every| every as u64);
     if let Some(choice) = args.batch_norm {
@@ -213,4 +232,5 @@ fn clip(settings: &mut Settings, args: &ClippingArgs) {
             BatchNormArg::Compose => BatchNorms::Compose,
         };
     }
+    Ok(())
 }

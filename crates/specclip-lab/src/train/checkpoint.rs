@@ -62,14 +62,24 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The settings of the run that wrote a checkpoint, and its network as it was, for inference on the CPU.
+    /// The settings of the run that wrote a checkpoint, and its network as it was used (with spectral
+    /// normalisation: with weights that are divided by their norms), for inference on the CPU.
     ///
     /// # Errors
     /// When the file cannot be read or is no whole checkpoint.
     pub fn load(path: &Path) -> Result<(Settings, Network), Error> {
         let mut checkpoint = Self::read(path)?;
         let network = checkpoint.network(path, &Device::flex())?;
-        Ok((checkpoint.state.settings, network))
+        let State {
+            settings, clipper, ..
+        } = checkpoint.state;
+        let mut follower = settings
+            .clipping
+            .clipper(&network, settings.network.input_shape())?;
+        let restored = follower.restore(clipper);
+        restored.map_err(|error| refuse(path, error.to_string()))?;
+        let network = follower.effective(&network)?;
+        Ok((settings, network))
     }
 
     /// The settings of the run in a folder, the images that it learns from, and how far it has come; none
@@ -93,7 +103,9 @@ impl Checkpoint {
 
     /// Its network on a device, with nothing left over. Takes the parameters.
     pub(super) fn network(&mut self, path: &Path, device: &Device) -> Result<Network, Error> {
-        let network = self.state.settings.network.init(device);
+        let (config, seed) = (&self.state.settings.network, self.state.settings.seed);
+        // Drawn and thrown away: what is drawn meanwhile must not depend on it.
+        let network = parameters::drawn(seed, device, || config.init(device));
         let network = network.map_err(|error| refuse(path, error.to_string()))?;
         let network = parameters::load(network, &mut self.parameters);
         let network = network.map_err(|problem| refuse(path, problem))?;

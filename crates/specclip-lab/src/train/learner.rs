@@ -91,14 +91,14 @@ impl Learner {
         self.clipper.report().iter().map(norm).collect()
     }
 
-    /// The score of a network on all images, in inference.
+    /// The score of a network as it is used, on all images, in inference.
     pub fn evaluate(
         &self,
         network: &Network,
         data: &Dataset,
         settings: &Settings,
     ) -> Result<Score, Error> {
-        let network = network.valid();
+        let network = self.clipper.effective(&network.valid())?;
         let device = Device::flex();
         let mut score = Score::default();
         for batch in Batches::evaluation(data, &settings.sampling())? {

@@ -180,6 +180,21 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What it is.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The images that it learns from.
+    pub fn data(&self) -> &DataId {
+        &self.id
+    }
+
+    /// Whether there is nothing left to do.
+    pub fn is_over(&self) -> bool {
+        self.settings.is_over(self.position)
+    }
+
     /// Where it is.
     pub fn position(&self) -> Position {
         self.position
@@ -196,7 +211,7 @@ impl<'a> Run<'a> {
     /// When the loss is no longer finite, a layer cannot be clipped, or a file cannot be written. What the
     /// last checkpoint has is not lost.
     pub fn finish(mut self, observer: &mut dyn Observer) -> Result<Record, Error> {
-        while !self.settings.is_over(self.position) {
+        while !self.is_over() {
             self = self.epoch(observer)?;
         }
         Ok(self.record())
@@ -367,6 +382,8 @@ impl<'a> Run<'a> {
             });
         }
         let bytes = checkpoint.to_bytes(&self.folder.last())?;
+        // A checkpoint that is there has all events before it.
+        self.events.sync()?;
         if best {
             self.folder.replace(&self.folder.best(), &bytes)?;
         }

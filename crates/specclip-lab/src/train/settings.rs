@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use specclip::clip::{FastClip, Method, Projection};
-use specclip_burn::Clipper;
+use specclip::clip::{self, EachStep, FastClip, Projection};
+use specclip_burn::{Clipper, Method};
 
 use super::figures::Position;
 use super::optimizer::OptimizerConfig;
@@ -53,14 +53,15 @@ pub struct Schedule {
     pub factor: f64,
 }
 
-/// How layers are clipped.
+/// How norms are held down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ClipMethod {
     /// Not at all; norms are measured at the end of each epoch, as they are with the others.
     #[default]
     None,
     /// The paper's: one iteration of PowerQR with every step, gradient steps when it clips.
+    #[serde(rename = "fastclip")]
     FastClip,
     /// The nearest weights that obey.
     Projection,
@@ -68,6 +69,61 @@ pub enum ClipMethod {
     Scale,
     /// Singular values clipped at each frequency of the grid, cropped to the kernel.
     Frequency,
+    /// All weights times one factor after every step, by a norm that one iteration of the power method follows (Gouk et
+    /// al. 2021).
+    ScaleEachStep,
+    /// The kernel, reshaped to a matrix, divided by its norm in every forward pass (Miyato et al. 2018).
+    SpectralNorm,
+    /// What the Gram bound is above the norm, added to the loss (Delattre et al. 2023).
+    GramPenalty,
+    /// Dense layers: a polynomial that lowers large singular values, after every step (Newhouse et al. 2025).
+    SoftCap,
+    /// Dense layers: the largest singular value becomes the norm, after every step (Newhouse et al. 2025).
+    Hammer,
+}
+
+/// Rounds of FastClip in one clip, at most. Where many singular values are above the norm, as in a large layer at the beginning, one
+/// clip cannot lower them all in reasonable time: a round lowers one or two. The next clip goes on.
+const FASTCLIP_ROUNDS: usize = 8;
+
+impl ClipMethod {
+    /// Its name, as settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::FastClip => "fastclip",
+            Self::Projection => "projection",
+            Self::Scale => "scale",
+            Self::Frequency => "frequency",
+            Self::ScaleEachStep => "scale-each-step",
+            Self::SpectralNorm => "spectral-norm",
+            Self::GramPenalty => "gram-penalty",
+            Self::SoftCap => "soft-cap",
+            Self::Hammer => "hammer",
+        }
+    }
+
+    /// The clipper's method; none where nothing is clipped.
+    fn method(self, penalty_weight: f64) -> Option<Method> {
+        Some(match self {
+            Self::None => return None,
+            Self::FastClip => clip::Method::FastClip(FastClip {
+                max_rounds: FASTCLIP_ROUNDS,
+                ..FastClip::default()
+            })
+            .into(),
+            Self::Projection => clip::Method::Projection(Projection::default()).into(),
+            Self::Scale => clip::Method::Scale.into(),
+            Self::Frequency => clip::Method::Frequency { crop: true }.into(),
+            Self::ScaleEachStep => EachStep::Scale.into(),
+            Self::SpectralNorm => Method::SpectralNorm,
+            Self::GramPenalty => Method::GramPenalty {
+                weight: penalty_weight,
+            },
+            Self::SoftCap => EachStep::SoftCap.into(),
+            Self::Hammer => EachStep::Hammer.into(),
+        })
+    }
 }
 
 /// What happens to batch normalisations, if the network has them.
@@ -101,10 +157,17 @@ pub struct Clipping {
     pub method: ClipMethod,
     /// To which norms; later ones go before earlier ones.
     pub targets: Vec<Target>,
-    /// With every so many-th step.
+    /// With every so many-th step; methods that do something with every step are measured then.
     pub every: u64,
+    /// The factor of the penalty, where the method is one.
+    #[serde(default = "usual_penalty_weight")]
+    pub penalty_weight: f64,
     /// What happens to batch normalisations.
     pub batch_norms: BatchNorms,
+}
+
+fn usual_penalty_weight() -> f64 {
+    1.0
 }
 
 impl Default for Clipping {
@@ -114,6 +177,7 @@ impl Default for Clipping {
             method: ClipMethod::None,
             targets: Vec::new(),
             every: 100,
+            penalty_weight: usual_penalty_weight(),
             batch_norms: BatchNorms::Keep,
         }
     }
@@ -251,17 +315,14 @@ impl Clipping {
             BatchNorms::Compose => specclip_burn::BatchNorms::Compose,
         };
         let clipper = clipper?.batch_norms(batch_norms);
-        let method = match self.method {
-            ClipMethod::None => return Ok(clipper),
-            ClipMethod::FastClip => Method::FastClip(FastClip::default()),
-            ClipMethod::Projection => Method::Projection(Projection::default()),
-            ClipMethod::Scale => Method::Scale,
-            ClipMethod::Frequency => Method::Frequency { crop: true },
+        let Some(method) = self.method.method(self.penalty_weight) else {
+            return Ok(clipper);
         };
         let mut clipper = clipper.method(method).every(self.every)?;
         for target in &self.targets {
             clipper = clipper.norm_of(&target.layers, target.norm)?;
         }
+        clipper.check()?;
         Ok(clipper)
     }
 }

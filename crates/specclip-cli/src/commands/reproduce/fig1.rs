@@ -130,6 +130,9 @@ fn settings(usual: &train::Settings, setting: Setting, method: Method) -> train:
     let method = match method {
         Method::None => ClipMethod::None,
         Method::Frequency => ClipMethod::Frequency,
+        Method::SpectralNorm => ClipMethod::SpectralNorm,
+        Method::GramPenalty => ClipMethod::GramPenalty,
+        Method::ScaleEachStep => ClipMethod::ScaleEachStep,
         Method::Scale => ClipMethod::Scale,
         Method::FastClip => ClipMethod::FastClip,
         Method::Projection => ClipMethod::Projection,

@@ -6,11 +6,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use specclip_lab::train::{Epoch, LayerNorm, Observer, Progress, Record, Run};
+use specclip_lab::network::NetworkConfig;
+use specclip_lab::train::{
+    ClipMethod, Epoch, LayerNorm, Observer, OptimizerConfig, Progress, Record, Run, Settings,
+};
 
 use crate::commands::Outcome;
 use crate::error::Error;
 use crate::output::{complain, write_stdout};
+use crate::report::table::counted;
 use crate::report::text::printable;
 
 /// How often a line appears within an epoch where there is no terminal.
@@ -19,7 +23,7 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// How much a norm may be above its target and count as obeying: what the clips of training allow.
 const TOLERANCE: f64 = 1e-3;
 
-const HEAD: &str = "epoch      step        lr  train loss      %  test loss      %  largest norm  seconds  clipping\n";
+const HEAD: &str = "epoch      step        lr  train loss  train %  test loss  test %  largest norm  seconds  clipping\n";
 
 /// Shows a run.
 pub struct View {
@@ -32,10 +36,12 @@ pub struct View {
 impl View {
     /// Shows what there is of a run.
     pub fn new(run: &Run) -> Result<Self, Error> {
-        let mut text = HEAD.to_owned();
+        let mut text = format!("{}\n\n{HEAD}", printable(&summary(run)));
         text.extend(run.epochs().iter().map(line));
         let position = run.position();
-        if position.step > 0 {
+        if run.is_over() {
+            complain("the run is over: there is nothing left to do");
+        } else if position.step > 0 {
             complain(&format!(
                 "going on after {} epochs and {} steps",
                 position.epoch, position.batch
@@ -88,6 +94,64 @@ impl View {
         )));
         Ok(Outcome::Missed)
     }
+}
+
+/// What the run is, in a line.
+fn summary(run: &Run) -> String {
+    let Settings {
+        network,
+        epochs,
+        steps,
+        batch,
+        optimizer,
+        learning_rate,
+        clipping,
+        seed,
+        threads,
+        ..
+    } = run.settings();
+    let network = match network {
+        NetworkConfig::SimpleConv(_) => "simple-conv",
+        NetworkConfig::ResNet18(_) => "ResNet-18",
+        NetworkConfig::Dla(_) => "DLA",
+    };
+    let optimizer = match optimizer {
+        OptimizerConfig::Sgd { .. } => "SGD",
+        OptimizerConfig::Adam { .. } => "Adam",
+    };
+    let steps = steps.map_or(String::new(), |steps| {
+        format!(" or {}", counted(steps as usize, "step"))
+    });
+    let targets = clipping
+        .targets
+        .iter()
+        .map(|target| match target.layers.as_str() {
+            "*" => format!("norm {}", target.norm),
+            layers => format!("{layers} to norm {}", target.norm),
+        });
+    let targets: Vec<String> = targets.collect();
+    let clipping = match clipping.method {
+        ClipMethod::None => "nothing is clipped".to_owned(),
+        method => {
+            let every = match method {
+                ClipMethod::FastClip
+                | ClipMethod::Projection
+                | ClipMethod::Scale
+                | ClipMethod::Frequency => {
+                    format!(", every {}", counted(clipping.every as usize, "step"))
+                }
+                _ => String::new(),
+            };
+            format!("{}, {}{every}", method.name(), targets.join(", "))
+        }
+    };
+    format!(
+        "{network} on {} images of {}: {}{steps}, batches of {batch}, {optimizer} at {learning_rate}; {clipping}; seed {seed}, {}",
+        run.data().train_images,
+        run.data().name,
+        counted(*epochs as usize, "epoch"),
+        counted(*threads, "thread"),
+    )
 }
 
 /// The first epoch with the highest accuracy, whose network is kept.
@@ -154,7 +218,7 @@ fn line(epoch: &Epoch) -> String {
         format!("{:.4}{mark}", layer.norm)
     });
     format!(
-        "{:>5}  {:>8}  {:>8}  {:>10.4}  {:>5.2}  {:>9.4}  {:>5.2}  {norm:>12}  {:>7.1}  {:>8.2}\n",
+        "{:>5}  {:>8}  {:>8}  {:>10.4}  {:>7.2}  {:>9.4}  {:>6.2}  {norm:>12}  {:>7.1}  {:>8.2}\n",
         epoch.epoch,
         epoch.step,
         format!("{:.2e}", epoch.learning_rate),

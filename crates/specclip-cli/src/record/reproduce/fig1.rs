@@ -124,24 +124,34 @@ impl Setting {
 
 /// How the norm is held down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Not at all.
     None,
+    /// The reshaped kernel divided by its norm in every forward pass.
+    SpectralNorm,
+    /// What the Gram bound is above the norm, added to the loss.
+    GramPenalty,
+    /// All weights times one factor after every step.
+    ScaleEachStep,
+    /// Singular values clipped at each frequency of the circular convolution.
+    Frequency,
+    /// All weights times one factor at every clip.
+    Scale,
     /// The paper's.
+    #[serde(rename = "fastclip")]
     FastClip,
     /// The nearest weights that obey.
     Projection,
-    /// All weights times one factor.
-    Scale,
-    /// Singular values clipped at each frequency of the circular convolution.
-    Frequency,
 }
 
 impl Method {
     /// In the order of legends: the paper's and this library's own last, where they lie above the others.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::None,
+        Self::SpectralNorm,
+        Self::GramPenalty,
+        Self::ScaleEachStep,
         Self::Frequency,
         Self::Scale,
         Self::FastClip,
@@ -152,10 +162,13 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::SpectralNorm => "spectral-norm",
+            Self::GramPenalty => "gram-penalty",
+            Self::ScaleEachStep => "scale-each-step",
+            Self::Frequency => "frequency",
+            Self::Scale => "scale",
             Self::FastClip => "fastclip",
             Self::Projection => "projection",
-            Self::Scale => "scale",
-            Self::Frequency => "frequency",
         }
     }
 
@@ -163,10 +176,13 @@ impl Method {
     pub fn label(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::SpectralNorm => "spectral norm of the kernel (Miyato et al. 2018)",
+            Self::GramPenalty => "penalty (Delattre et al. 2023)",
+            Self::ScaleEachStep => "scaling at every step (Gouk et al. 2021)",
+            Self::Frequency => "clipping by frequency (Senderovich et al. 2022)",
+            Self::Scale => "scaling at every clip",
             Self::FastClip => "FastClip (the paper's)",
             Self::Projection => "projection (this library's)",
-            Self::Scale => "scaling at every clip",
-            Self::Frequency => "clipping by frequency (Senderovich et al. 2022)",
         }
     }
 }
