@@ -45,6 +45,14 @@ pub struct ClipperState {
     layers: Vec<LayerState>,
 }
 
+impl ClipperState {
+    /// Whether all that it has are numbers.
+    pub fn is_finite(&self) -> bool {
+        let vectors = self.layers.iter().filter_map(|layer| layer.vector.as_ref());
+        vectors.flatten().all(|x| x.is_finite())
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct LayerState {
     name: String,
@@ -82,6 +90,36 @@ struct LayerState {
 /// assert!(clipper.report().iter().all(|layer| layer.after <= 0.5 * (1.0 + 1e-3)));
 /// # Ok::<(), specclip_burn::Error>(())
 /// ```
+///
+/// A training step that serves every [`Method`], those among them that change the forward pass or the loss:
+///
+/// ```
+/// # use burn::module::Module;
+/// # use burn::nn::{Linear, LinearConfig};
+/// # use burn::optim::{GradientsParams, SgdConfig};
+/// # use burn::tensor::{Device, Tensor};
+/// # use specclip_burn::{Clipper, Method};
+/// # let device = Device::flex().autodiff();
+/// # let mut net: Linear = LinearConfig::new(20, 5).init(&device);
+/// # let x = Tensor::<2>::ones([4, 20], &device);
+/// let mut clipper = Clipper::trace(&net, &[20], |net: &Linear, x: Tensor<2>| net.forward(x))?
+///     .norm(0.5)?
+///     .method(Method::SpectralNorm);
+/// # let mut optimizer = SgdConfig::new().init();
+/// for _ in 0..3 {
+///     let used = clipper.before_forward(&net)?;
+///     let loss = used.forward(x.clone()).powi_scalar(2).mean();
+///     let gradients = GradientsParams::from_grads(loss.backward(), &used);
+///     drop(used);
+///     let gradients = clipper.gradients(&net, gradients)?;
+///     net = optimizer.step(0.1, net, gradients);
+///     net = clipper.step(net)?;
+/// }
+/// // What was trained, as it is to be used:
+/// let net = clipper.effective(&net)?;
+/// # drop(net);
+/// # Ok::<(), specclip_burn::Error>(())
+/// ```
 pub struct Clipper {
     traced: Vec<TracedLayer>,
     watched: Vec<Watched>,
@@ -91,6 +129,8 @@ pub struct Clipper {
     method: Method,
     every: u64,
     steps: u64,
+    /// Whether [`gradients`](Self::gradients) was called in this step.
+    hooked: bool,
     report: Vec<LayerReport>,
 }
 
@@ -117,6 +157,7 @@ impl Clipper {
             method: clip::Method::Projection(Projection::default()).into(),
             every: 50,
             steps: 0,
+            hooked: false,
             report: Vec::new(),
         };
         clipper.arrange();
@@ -215,15 +256,19 @@ impl Clipper {
         ))
     }
 
-    /// How norms are held down. [`check`](Self::check) tells whether the method applies to all layers that have
-    /// a norm.
+    /// How norms are held down. [`check`](Self::check) tells whether the method is for the kinds of layers that have
+    /// a norm. [`Method::SpectralNorm`] and [`Method::GramPenalty`] work in the forward pass and in the gradients: with them,
+    /// [`before_forward`](Self::before_forward) and [`gradients`](Self::gradients) belong to every step, as in the example above.
     #[must_use]
     pub fn method(mut self, method: impl Into<Method>) -> Self {
         self.method = method.into();
+        for watched in &mut self.watched {
+            watched.division = None;
+        }
         self
     }
 
-    /// Refuses a method that does not apply to a layer with a norm; all that works on modules does so too.
+    /// Refuses a method that is not for the kind of a layer with a norm; all that works on modules does so too.
     ///
     /// # Errors
     /// [`Error::Setting`] with the layer's name, or for a penalty with a weight that is not positive.
@@ -286,12 +331,11 @@ impl Clipper {
         module: &M,
         gradients: GradientsParams,
     ) -> Result<GradientsParams, Error> {
-        let values = match self.method {
-            Method::SpectralNorm | Method::GramPenalty { .. } => {
-                self.read(module, |watched| watched.target.is_some())
-            }
-            _ => return Ok(gradients),
-        };
+        if !self.method.needs_hooks() {
+            return Ok(gradients);
+        }
+        self.hooked = true;
+        let values = self.read(module, |watched| watched.target.is_some());
         let mut changes: HashMap<ParamId, Change<'_>> = HashMap::new();
         if let Method::GramPenalty { weight } = self.method {
             for (id, penalty) in penalties(&self.watched, &values, weight)? {
@@ -326,14 +370,20 @@ impl Clipper {
     }
 
     /// To be called after each step of the optimiser. Parameters keep their identity, so that the
-    /// optimiser's state is not touched. Where the network must outlive an error, pass a clone: its
+    /// optimiser's state is not touched; frozen ones obey too. Where the network must outlive an error, pass a clone: its
     /// parameters are shared, not copied.
     ///
     /// # Errors
     /// [`Error::Layer`] when a layer cannot be measured (its weights are not finite, for instance),
-    /// [`Error::Changed`] for another module than the traced one, and as [`check`](Self::check).
+    /// [`Error::Changed`] for another module than the traced one, [`Error::Setting`] where the method needs
+    /// [`gradients`](Self::gradients) and the step had none, and as [`check`](Self::check).
     pub fn step<M: Module>(&mut self, mut module: M) -> Result<M, Error> {
         self.check()?;
+        if self.method.needs_hooks() && !std::mem::take(&mut self.hooked) {
+            let problem = "it works in the forward pass and in the gradients: call before_forward and gradients in every \
+                           step, before that of the optimiser";
+            return Err(setting("method", problem.to_owned()));
+        }
         self.steps += 1;
         let due = self.steps.is_multiple_of(self.every);
         match &self.method {
@@ -367,6 +417,7 @@ impl Clipper {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn clip<M: Module>(&mut self, module: M) -> Result<M, Error> {
+        self.check()?;
         let Method::Clip(method) = &self.method else {
             let values = self.read(&self.effective(&module)?, |_| true);
             let reports = self.watched.iter_mut().map(|w| w.measure(&values));

@@ -385,7 +385,8 @@ impl<'a> Reader<'a> {
         weight: &TensorIr,
         out: Option<&TensorIr>,
     ) -> Result<bool, Error> {
-        let weight = self.views.get(&weight.id).copied().unwrap_or(weight);
+        let viewed = self.views.get(&weight.id).filter(|_| kind == Kind::Dense);
+        let weight = viewed.copied().unwrap_or(weight);
         // A product of parameters alone is no layer, nor is one of two values.
         if self.constant.contains(&x.id) || !self.constant.contains(&weight.id) {
             return Ok(false);

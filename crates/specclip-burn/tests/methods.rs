@@ -318,6 +318,46 @@ fn penalties_have_the_gradients_of_the_bounds() {
     compare(&net, &with, &["conv", "gamma", "head"], f, 2e-2);
 }
 
+/// Of a batch normalisation by itself it is the gradient of its largest factor.
+#[test]
+fn the_penalty_of_a_batch_norm() {
+    let mut net = Net::new(&device());
+    let gamma = |g: &[f32; 4]| Tensor::<1>::from_floats(*g, &device()).require_grad();
+    net.norm.gamma = net.norm.gamma.map(|_| gamma(&[0.5, -2.0, 1.0, 1.5]));
+    net.norm
+        .running_var
+        .update(Tensor::from_floats([4.0; 4], &Device::flex()));
+    let mut clipper = clipper(&net, Method::GramPenalty { weight: 3.0 })
+        .batch_norms(BatchNorms::Clip)
+        .norm_of("norm", 0.1)
+        .unwrap();
+    let mut gradients = GradientsParams::new();
+    gradients.register(net.norm.gamma.id, Tensor::<1>::zeros([4], &Device::flex()));
+    let gradients = clipper.gradients(&net, gradients).unwrap();
+    let found = gradient(&net, &gradients, "gamma");
+    let expected = -3.0 / (4.0f64 + net.norm.epsilon).sqrt();
+    for (i, found) in found.into_iter().enumerate() {
+        let expected = if i == 1 { expected } else { 0.0 };
+        assert!(
+            (f64::from(found) - expected).abs() < 1e-6,
+            "{i}: {found} {expected}"
+        );
+    }
+}
+
+/// The forward pass on divided weights counts for the batch normalisations of the network that is trained.
+#[test]
+fn statistics_are_those_of_the_network_that_is_trained() {
+    let net = Net::new(&device());
+    let mut clipper = clipper(&net, Method::SpectralNorm).norm(0.7).unwrap();
+    let before = values(net.norm.running_var.value_sync());
+    let used = clipper.before_forward(&net).unwrap();
+    used.forward(input());
+    let after = values(net.norm.running_var.value_sync());
+    assert_ne!(before, after);
+    assert_eq!(after, values(used.norm.running_var.value_sync()));
+}
+
 /// A penalty that outweighs the loss brings the bounds to their targets.
 #[test]
 fn penalties_lower_bounds() {
@@ -399,10 +439,29 @@ fn methods_that_do_not_apply_say_to_which_layer() {
         let message = refused(clipper(&net, Method::GramPenalty { weight }));
         assert!(message.contains("weight"), "{message}");
     }
+    let frequency = specclip::clip::Method::Frequency { crop: true };
+    let message = refused(clipper(&net, frequency).norm(1.0).unwrap());
+    assert!(
+        message.contains("up") && message.contains("convolutions"),
+        "{message}"
+    );
+    for method in [Method::SpectralNorm, Method::GramPenalty { weight: 1.0 }] {
+        let mut clipper = clipper(&net, method).norm(1.0).unwrap();
+        clipper.before_forward(&net).unwrap();
+        let error = clipper.step(net.clone()).unwrap_err().to_string();
+        assert!(error.contains("gradients"), "{error}");
+    }
     let good = clipper(&net, EachStep::SoftCap)
         .norm_of("head", 1.0)
         .unwrap();
     assert!(good.check().is_ok());
+}
+
+/// The network that is used in a step after which nothing has moved, as the clipper leaves it.
+fn stepped(clipper: &mut Clipper, net: &Net) -> Net {
+    let used = clipper.before_forward(net).unwrap();
+    clipper.gradients(net, GradientsParams::new()).unwrap();
+    clipper.step(used).unwrap()
 }
 
 /// What is followed is part of the state.
@@ -413,19 +472,14 @@ fn a_state_goes_on_with_what_was_followed() {
         let make = || clipper(&net, method.clone()).norm(0.4).unwrap();
         let mut first = make();
         for _ in 0..3 {
-            first.before_forward(&net).unwrap();
-            first.step(net.clone()).unwrap();
+            stepped(&mut first, &net);
         }
         let mut second = make();
         let text = serde_json::to_string(&first.state()).unwrap();
         second
             .restore(serde_json::from_str(&text).unwrap())
             .unwrap();
-        let used = |clipper: &mut Clipper| {
-            let net = clipper.before_forward(&net).unwrap();
-            let net = clipper.step(net).unwrap();
-            values(net.plain.weight.val())
-        };
+        let used = |clipper: &mut Clipper| values(stepped(clipper, &net).plain.weight.val());
         assert_eq!(used(&mut first), used(&mut second));
         assert_ne!(used(&mut first), used(&mut make()));
     }
@@ -448,7 +502,10 @@ fn frozen_parameters_stay_frozen() {
     let mut clipper = clipper(&net, EachStep::Scale)
         .norm_of("plain", 0.1)
         .unwrap();
+    let before = values(net.plain.weight.val());
     let net = clipper.step(net).unwrap();
+    // They obey all the same.
+    assert_ne!(values(net.plain.weight.val()), before);
     assert!(!net.plain.weight.val().is_require_grad());
     assert!(net.conv.weight.val().is_require_grad());
 }

@@ -1,7 +1,7 @@
 //! A step of training ResNet-18 on images of CIFAR-10's size, and what clipping every layer to 1 costs.
 //!
-//! `cargo bench -p specclip-lab --bench training_step [-- clip BATCH]`: steps and clips by each method
-//! (batch 128). `-- steps COUNT [BATCH]`: seconds of so many steps, one a line, which
+//! `cargo bench -p specclip-lab --bench training_step [-- clip BATCH]`: steps and clips by each method, and what
+//! the method takes of 100 steps with one clip (batch 128). `-- steps COUNT [BATCH]`: seconds of so many steps, one a line, which
 //! `scripts/benchmark_training.py` compares with PyTorch's.
 
 use std::error::Error;
@@ -11,9 +11,9 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use specclip::clip::{FastClip, Method, Projection};
 use specclip_burn::Clipper;
 use specclip_lab::network::ResNet18;
+use specclip_lab::train::{ClipMethod, Clipping, Target};
 
 /// Steps between two clips.
 const STEPS: usize = 4;
@@ -31,26 +31,40 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         return Ok(());
     }
-    for (name, method) in [
-        ("projection", Method::Projection(Projection::default())),
-        ("scale", Method::Scale),
-        ("fastclip", Method::FastClip(FastClip::default())),
+    let batch = number(1).unwrap_or(128);
+    for method in [
+        ClipMethod::Projection,
+        ClipMethod::FastClip,
+        ClipMethod::Scale,
+        ClipMethod::ScaleEachStep,
+        ClipMethod::SpectralNorm,
     ] {
-        clips(name, method, number(1).unwrap_or(128))?;
+        clips(method, batch)?;
     }
     Ok(())
 }
 
 /// From fresh weights: a few steps and a clip, three times.
-fn clips(name: &str, method: Method, batch: usize) -> Result<(), Box<dyn Error>> {
+fn clips(method: ClipMethod, batch: usize) -> Result<(), Box<dyn Error>> {
     let mut training = Training::new(batch)?;
-    let mut clipper = Clipper::trace(training.net(), &[3, 32, 32], |net, x| net.forward(x))?
-        .norm(1.0)?
-        .method(method);
+    let clipping = Clipping {
+        method,
+        targets: vec![Target {
+            layers: "*".to_owned(),
+            norm: 1.0,
+        }],
+        ..Clipping::default()
+    };
+    let clipper = Clipper::trace(training.net(), &[3, 32, 32], |net, x| net.forward(x))?;
+    let mut clipper = clipping.configure(clipper)?.every(u64::MAX)?;
     for round in 1..=3 {
-        let mut times: Vec<f64> = (0..STEPS).map(|_| training.step()).collect();
-        times.sort_by(f64::total_cmp);
-        let step = times[times.len() / 2];
+        let (mut steps, mut each) = (Vec::new(), Vec::new());
+        for _ in 0..STEPS {
+            let (step, with) = training.step_with(&mut clipper)?;
+            steps.push(step);
+            each.push(with);
+        }
+        let (step, each) = (median(&mut steps), median(&mut each));
         let start = Instant::now();
         training.net = Some(clipper.clip(training.net().clone())?);
         let clip = start.elapsed().as_secs_f64();
@@ -59,14 +73,20 @@ fn clips(name: &str, method: Method, batch: usize) -> Result<(), Box<dyn Error>>
             clipper.report().iter().map(f).fold(0.0, f64::max)
         };
         println!(
-            "{name:<12}clip {round}: step {step:.2} s, clip {clip:.2} s ({:.1} % of 100 steps), \
+            "{:<16}clip {round}: step {step:.2} s, with each {each:.3} s, clip {clip:.2} s: {:.1} % of 100 steps; \
              {products} products, largest norm {:.3} before, {:.4} after",
-            clip / step,
+            method.name(),
+            (clip + 100.0 * each) / step,
             norms(|l| l.before),
             norms(|l| l.after),
         );
     }
     Ok(())
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 struct Training {
@@ -95,19 +115,55 @@ impl Training {
 
     /// Seconds of one step on random images.
     fn step(&mut self) -> f64 {
+        let (x, labels) = self.batch();
+        let start = Instant::now();
+        let gradients = self.gradients(self.net(), x, labels);
+        self.descend(gradients);
+        start.elapsed().as_secs_f64()
+    }
+
+    /// Seconds of one step, and those that a clipper spends in it.
+    fn step_with(&mut self, clipper: &mut Clipper) -> Result<(f64, f64), Box<dyn Error>> {
+        let (x, labels) = self.batch();
+        let mut clipping = 0.0;
+        let mut clock = Instant::now();
+        let mut lap = |into: &mut f64| {
+            *into += clock.elapsed().as_secs_f64();
+            clock = Instant::now();
+        };
+        let mut training = 0.0;
+        let used = clipper.before_forward(self.net())?;
+        lap(&mut clipping);
+        let gradients = self.gradients(&used, x, labels);
+        drop(used);
+        lap(&mut training);
+        let gradients = clipper.gradients(self.net(), gradients)?;
+        lap(&mut clipping);
+        self.descend(gradients);
+        lap(&mut training);
+        let net = self.net.take().expect("a network between steps");
+        self.net = Some(clipper.step(net)?);
+        lap(&mut clipping);
+        Ok((training, clipping))
+    }
+
+    fn batch(&self) -> (Tensor<4>, Tensor<1, Int>) {
         let normal = Distribution::Normal(0.0, 1.0);
         let x = Tensor::<4>::random([self.batch, 3, 32, 32], normal, &self.device);
         let labels: Vec<i64> = (0..self.batch as i64).map(|i| i % 10).collect();
-        let labels = Tensor::<1, Int>::from_data(labels.as_slice(), &self.device);
-        let start = Instant::now();
-        let output = self.net().forward(x);
+        (x, Tensor::from_data(labels.as_slice(), &self.device))
+    }
+
+    fn gradients(&self, net: &ResNet18, x: Tensor<4>, labels: Tensor<1, Int>) -> GradientsParams {
         let loss = CrossEntropyLossConfig::new()
             .init(&self.device)
-            .forward(output, labels);
-        let gradients = GradientsParams::from_grads(loss.backward(), self.net());
+            .forward(net.forward(x), labels);
+        GradientsParams::from_grads(loss.backward(), net)
+    }
+
+    fn descend(&mut self, gradients: GradientsParams) {
         // Taken out: while a copy lives, no weight can be changed in its place.
         let net = self.net.take().expect("a network between steps");
         self.net = Some(self.optimizer.step(0.1, net, gradients));
-        start.elapsed().as_secs_f64()
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use specclip_burn::Clipper;
 use specclip_lab::network::{Network, NetworkConfig};
 use specclip_lab::train::{
     Checkpoint, ClipMethod, Data, Epoch, Observer, Options, Progress, Recipe, Run, Settings, Target,
@@ -129,6 +130,51 @@ fn the_network_that_an_epoch_ends_with_obeys() {
         assert!(epoch.largest().unwrap().norm <= 0.3 * 1.001);
     }
     assert_eq!(record.epochs[0].layers[0].target, Some(0.3));
+}
+
+/// What the record says of a rival's layers is what the network that is loaded has, and its accuracy is that of this
+/// network: with spectral normalisation neither is that of the weights that are trained.
+#[test]
+fn rivals_are_measured_and_loaded_as_they_are_used() {
+    for method in [
+        ClipMethod::ScaleEachStep,
+        ClipMethod::SpectralNorm,
+        ClipMethod::GramPenalty,
+        ClipMethod::SoftCap,
+        ClipMethod::Hammer,
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, mut settings) = (data(), settings());
+        settings.epochs = 3;
+        settings.clipping.method = method;
+        let dense = matches!(method, ClipMethod::SoftCap | ClipMethod::Hammer);
+        settings.clipping.targets[0].layers = if dense { "head" } else { "*" }.to_owned();
+        settings.clipping.targets[0].norm = 0.6;
+        let run = Run::start(folder.path(), settings.clone(), &data, Options::default()).unwrap();
+        let record = run.finish(&mut Counted::default()).unwrap();
+        let path = folder.path().join("last.safetensors");
+        let (_, network) = Checkpoint::load(&path).unwrap();
+        let last = record.epochs.last().unwrap();
+        let found = accuracy(&network, &settings, &data.test);
+        assert_eq!(found, last.test_accuracy, "{method:?}");
+        let Network::SimpleConv(net) = &network else {
+            panic!("{network:?}");
+        };
+        let mut free = Clipper::trace(net, &[1, 28, 28], |net, x| net.forward(x)).unwrap();
+        free.clip(net.clone()).unwrap();
+        assert_eq!(last.layers.len(), 2);
+        for (layer, found) in last.layers.iter().zip(free.report()) {
+            assert!(layer.converged && found.converged);
+            let difference = (layer.norm / found.after - 1.0).abs();
+            assert!(difference < 1e-3, "{method:?}: {layer:?} {found:?}");
+        }
+        let head = &last.layers[1];
+        // The penalty holds nothing down for certain; the others have followed the dense layer's norm, which is that of its matrix.
+        if method != ClipMethod::GramPenalty {
+            assert!((head.norm / 0.6 - 1.0).abs() < 0.05, "{method:?}: {head:?}");
+        }
+        assert_eq!(last.clips.count, 0, "{method:?}");
+    }
 }
 
 #[test]

@@ -225,6 +225,58 @@ fn each_step_ends_at_its_norm() {
     }
 }
 
+/// A singular value that has grown to many times what is followed does no harm: no weights grow.
+#[test]
+fn a_norm_far_above_what_was_followed() {
+    for how in [EachStep::Scale, EachStep::SoftCap, EachStep::Hammer] {
+        let mut weight = vec![0.0; 40 * 40];
+        for i in 0..40 {
+            weight[i * 41] = if i == 0 { 1.0 } else { 0.5 };
+        }
+        let mut op: BoxedParametric<f64> = Box::new(Dense::new(weight.clone(), 40, 40).unwrap());
+        let mut warm = Warm::new(0);
+        for _ in 0..60 {
+            warm.follow(&op).unwrap();
+        }
+        weight[39 * 41] = 20.0;
+        op.set_weights(&[weight]).unwrap();
+        let mut last = 20.0;
+        for _ in 0..200 {
+            warm.each_step(&mut op, 0.6, how).unwrap();
+            let now = sigma(&op);
+            assert!(now <= last * (1.0 + 1e-9), "{how:?}: {now} {last}");
+            last = now;
+        }
+        assert!((last / 0.6 - 1.0).abs() < 1e-2, "{how:?}: {last}");
+    }
+}
+
+/// The square of the norm is beyond what single precision has, on both sides; the norm is not.
+#[test]
+fn very_large_and_very_small_norms_are_followed() {
+    for scale in [1e-25, 1e25] {
+        let weight: Vec<f32> = wave(12, 0.1).iter().map(|w| (w * scale) as f32).collect();
+        let mut op: BoxedParametric<f32> = Box::new(Dense::new(weight, 3, 4).unwrap());
+        let mut warm = Warm::new(0);
+        for _ in 0..50 {
+            warm.follow(&op).unwrap();
+        }
+        let found = warm.follow(&op).unwrap().sigma / scale;
+        let expected =
+            sigma(&(Box::new(Dense::new(wave(12, 0.1), 3, 4).unwrap()) as BoxedParametric<f64>));
+        assert!((found / expected - 1.0).abs() < 1e-5, "{found} {expected}");
+        assert!(
+            warm.each_step(&mut op, 0.5 * scale * expected, EachStep::Scale)
+                .unwrap()
+        );
+    }
+    let mut op: BoxedParametric<f32> = Box::new(Dense::new(vec![f32::MAX; 12], 3, 4).unwrap());
+    let mut warm = Warm::new(0);
+    assert!(warm.each_step(&mut op, 1.0, EachStep::Scale).is_err());
+    assert_eq!(op.weights()[0], [f32::MAX; 12]);
+    assert_eq!(warm.state().0, None);
+}
+
 /// With the pair of the largest singular value known, each method does to all singular values what it says.
 #[test]
 fn what_each_step_does_to_singular_values() {

@@ -28,11 +28,19 @@ pub enum Method {
     /// The network to use is [`effective`](super::Clipper::effective). Not for batch normalisations.
     SpectralNorm,
     /// The loss gets `weight` times the sum over the layers of what their bound by the Gram iteration is
-    /// above the target (Delattre et al. 2023).
+    /// above the target (Delattre et al. 2023). The bounds are computed with every step, which takes long for layers with
+    /// hundreds of channels on large inputs.
     GramPenalty {
         /// The factor of the penalty.
         weight: f64,
     },
+}
+
+impl Method {
+    /// Whether it works in the forward pass or on the gradients.
+    pub(super) fn needs_hooks(&self) -> bool {
+        matches!(self, Self::SpectralNorm | Self::GramPenalty { .. })
+    }
 }
 
 impl From<clip::Method> for Method {

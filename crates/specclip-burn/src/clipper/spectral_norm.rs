@@ -26,6 +26,7 @@ impl Matrix {
         let shape = &layer.weight_shape;
         let entries: usize = shape.iter().product();
         let (rows, exchanged) = match layer.kind {
+            // With groups: for each output channel of a group, as PyTorch has it.
             Kind::ConvTranspose(_) => {
                 let taps = shape[2..].iter().product();
                 (shape[1], Some([shape[0], shape[1], taps]))
@@ -102,12 +103,14 @@ impl Division {
         let product: f64 = pairs.map(|(&w, &g)| f64::from(w) * f64::from(g)).sum();
         let Followed { sigma, u, v } = &self.followed;
         let (u, v) = (u.as_slice(), v.as_slice());
-        let gradient = matrix.of_weight(gradient);
-        let entry = |i: usize| {
-            let along = f64::from(u[i / matrix.cols]) * f64::from(v[i % matrix.cols]);
-            let across = f64::from(gradient[i]) - product / sigma * along;
-            (self.target / sigma * across) as f32
-        };
-        matrix.to_weight((0..gradient.len()).map(entry).collect())
+        let mut result = matrix.of_weight(gradient);
+        let factor = self.target / sigma;
+        for (row, &u) in result.chunks_exact_mut(matrix.cols.max(1)).zip(u) {
+            let along = product / sigma * f64::from(u);
+            for (g, &v) in row.iter_mut().zip(v) {
+                *g = (factor * (f64::from(*g) - along * f64::from(v))) as f32;
+            }
+        }
+        matrix.to_weight(result)
     }
 }

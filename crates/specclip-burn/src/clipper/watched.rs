@@ -3,11 +3,11 @@
 use globset::GlobMatcher;
 use serde::{Deserialize, Serialize};
 use specclip::bound::{GRAM_PRODUCTS, Gradient, gram_gradient, norm_gradient};
-use specclip::clip::{EachStep, Params, Warm};
+use specclip::clip::{self, EachStep, Params, Warm};
 use specclip::svd;
 
 use super::spectral_norm::{Division, normalise};
-use super::{Method, TOLERANCE, layer_error};
+use super::{Method, TOLERANCE, layer_error, setting};
 use crate::error::Error;
 use crate::layer::{Unit, Values};
 use crate::trace::Kind;
@@ -52,6 +52,7 @@ impl Watched {
     pub(super) fn misfit(&self, method: &Method) -> Option<&'static str> {
         self.target?;
         let dense = self.unit.layer.kind == Kind::Dense;
+        let convolution = matches!(self.unit.layer.kind, Kind::Conv(_));
         let normalises = self.unit.batch_norm.is_some()
             || matches!(self.unit.layer.kind, Kind::BatchNorm { .. });
         match method {
@@ -62,6 +63,9 @@ impl Watched {
             Method::SpectralNorm if normalises => Some(
                 "spectral normalisation reshapes the kernel of a layer, and a batch normalisation has none; give \
                  no norm to batch normalisations",
+            ),
+            Method::Clip(clip::Method::Frequency { .. }) if normalises || !convolution => Some(
+                "the frequency clip is for convolutions without a batch normalisation; give norms to these alone",
             ),
             _ => None,
         }
@@ -167,8 +171,16 @@ impl Watched {
             Kind::BatchNorm { .. } => norm_gradient(&operator, &svd::Params::default()),
             _ => gram_gradient(&operator, GRAM_PRODUCTS),
         };
-        let Gradient { value, weights, .. } =
-            gradient.map_err(|source| layer_error(&self.unit, source))?;
+        let Gradient { value, weights, .. } = gradient.map_err(|source| match source {
+            specclip::Error::NotApplicable { reason, .. } => setting(
+                "method",
+                format!(
+                    "the Gram penalty does not apply to {}: {reason}; give it no norm",
+                    self.unit.name()
+                ),
+            ),
+            source => layer_error(&self.unit, source),
+        })?;
         if value <= target {
             return Ok(Values::new());
         }

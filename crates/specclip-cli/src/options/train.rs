@@ -218,11 +218,14 @@ fn clip(settings: &mut Settings, args: &ClippingArgs) -> Result<(), Error> {
         }
         clipping.penalty_weight = weight;
     }
-    if args.every.is_some() && clipping.method == ClipMethod::None {
-        return Err(Error::Usage(
-            "--every says how often layers are clipped, and none is; name a norm with --norm"
-                .into(),
-        ));
+    if args.every.is_some() && !clipping.method.clips_now_and_then() {
+        let why = match clipping.method {
+            ClipMethod::None => "none is; name a norm with --norm".to_owned(),
+            method => format!("{} works in every step; leave it out", method.name()),
+        };
+        return Err(Error::Usage(format!(
+            "--every says how often layers are clipped, and {why}"
+        )));
     }
     clipping.every = args.every.map_or(clipping.every, |every| every as u64);
     if let Some(choice) = args.batch_norm {

@@ -65,7 +65,7 @@ fn settings_that_make_no_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = images(folder.path());
     let out = folder.path().join("run");
-    let cases: [(&str, &[&str]); 9] = [
+    let cases: [(&str, &[&str]); 15] = [
         (
             "--recipe cifar100",
             &["cifar100", "mnist", "cifar10", "simple"],
@@ -81,6 +81,27 @@ fn settings_that_make_no_run() {
         ("--recipe mnist --momentum 0.9", &["--momentum", "sgd"]),
         ("--recipe simple --momentum 1", &["momentum"]),
         ("--recipe simple --kernel 99", &["kernel"]),
+        (
+            "--recipe simple --norm 1 --method hammer",
+            &["conv.conv", "dense"],
+        ),
+        (
+            "--recipe simple --norm 1 --batch-norm compose --method spectral-norm",
+            &["conv.norm", "batch normalisation"],
+        ),
+        ("--recipe simple --every 5", &["--every", "--norm"]),
+        (
+            "--recipe simple --norm 1 --method spectral-norm --every 5",
+            &["--every", "spectral-norm"],
+        ),
+        (
+            "--recipe simple --norm 1 --method frequency",
+            &["head", "convolutions"],
+        ),
+        (
+            "--recipe simple --norm 1 --penalty-weight 2",
+            &["--penalty-weight", "gram-penalty"],
+        ),
     ];
     for (arguments, words) in cases {
         let arguments: Vec<&str> = arguments.split(' ').collect();

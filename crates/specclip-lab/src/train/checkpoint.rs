@@ -16,7 +16,7 @@ use super::figures::{Clips, Epoch, Position, Seconds};
 use super::folder::{has_run, last};
 use super::parameters::{self, Stored};
 use super::score::Score;
-use super::settings::Settings;
+use super::settings::{ClipMethod, Settings};
 use crate::error::Error;
 use crate::network::Network;
 
@@ -73,12 +73,8 @@ impl Checkpoint {
         let State {
             settings, clipper, ..
         } = checkpoint.state;
-        let mut follower = settings
-            .clipping
-            .clipper(&network, settings.network.input_shape())?;
-        let restored = follower.restore(clipper);
-        restored.map_err(|error| refuse(path, error.to_string()))?;
-        let network = follower.effective(&network)?;
+        let used = used(&settings, network, clipper);
+        let network = used.map_err(|error| refuse(path, error.to_string()))?;
         Ok((settings, network))
     }
 
@@ -104,10 +100,12 @@ impl Checkpoint {
     /// Its network on a device, with nothing left over. Takes the parameters.
     pub(super) fn network(&mut self, path: &Path, device: &Device) -> Result<Network, Error> {
         let (config, seed) = (&self.state.settings.network, self.state.settings.seed);
-        // Drawn and thrown away: what is drawn meanwhile must not depend on it.
-        let network = parameters::drawn(seed, device, || config.init(device));
-        let network = network.map_err(|error| refuse(path, error.to_string()))?;
-        let network = parameters::load(network, &mut self.parameters);
+        let parameters = &mut self.parameters;
+        // Nothing of it is left to be drawn, but Burn might, and other networks are drawn from the same source.
+        let network = parameters::drawn(seed, device, || {
+            let network = config.init(device).map_err(|error| error.to_string())?;
+            parameters::load(network, parameters)
+        });
         let network = network.map_err(|problem| refuse(path, problem))?;
         match self.parameters.first_key_value() {
             Some((name, _)) => {
@@ -118,16 +116,18 @@ impl Checkpoint {
         }
     }
 
-    /// Whether all weights are numbers, and all that the optimiser keeps.
+    /// Whether all weights are numbers, and all that the optimiser and the clipper keep.
     pub(super) fn is_finite(&self) -> bool {
         let tensors = self.parameters.values().chain(self.optimizer.values());
-        tensors
-            .flat_map(|tensor| tensor.bytes.chunks_exact(4))
-            .all(|bytes| {
-                bytes
-                    .try_into()
-                    .is_ok_and(|bytes| f32::from_le_bytes(bytes).is_finite())
-            })
+        let clipper = self.state.clipper.is_finite();
+        clipper
+            && tensors
+                .flat_map(|tensor| tensor.bytes.chunks_exact(4))
+                .all(|bytes| {
+                    bytes
+                        .try_into()
+                        .is_ok_and(|bytes| f32::from_le_bytes(bytes).is_finite())
+                })
     }
 
     /// The bytes of a file. They depend on nothing but the contents.
@@ -193,6 +193,17 @@ impl Checkpoint {
         }
         Ok(checkpoint)
     }
+}
+
+/// A network as it is used.
+fn used(settings: &Settings, network: Network, clipper: ClipperState) -> Result<Network, Error> {
+    if settings.clipping.method != ClipMethod::SpectralNorm {
+        return Ok(network);
+    }
+    let input = settings.network.input_shape();
+    let mut follower = settings.clipping.clipper(&network, input)?;
+    follower.restore(clipper)?;
+    Ok(follower.effective(&network)?)
 }
 
 /// The bytes of a file of a size that a checkpoint may have.

@@ -21,8 +21,7 @@ use crate::network::Network;
 pub(super) struct Learner {
     pub optimizer: Optimizer,
     pub clipper: Clipper,
-    /// Whether anything is clipped; the clipper only measures otherwise, when it is asked to.
-    pub clips: bool,
+    method: ClipMethod,
     input: [usize; 3],
     device: Device,
 }
@@ -33,7 +32,7 @@ impl Learner {
         Ok(Self {
             optimizer: Optimizer::new(&settings.optimizer),
             clipper: settings.clipping.clipper(network, input)?,
-            clips: settings.clipping.method != ClipMethod::None,
+            method: settings.clipping.method,
             input,
             device: device.clone(),
         })
@@ -49,16 +48,13 @@ impl Learner {
         seconds: &mut Seconds,
     ) -> Result<(Network, Score), Error> {
         let clipper = &mut self.clipper;
-        let (gradients, score) = if self.clips {
-            let used = timed(&mut seconds.clipping, || clipper.before_forward(&network))?;
-            let (gradients, score) = timed(&mut seconds.training, || {
+        let holds = self.method != ClipMethod::None;
+        let (mut gradients, score) = if holds {
+            let used = timed(&mut seconds.clipping, || clipper.before_forward(&network));
+            let used = used.map_err(|error| diverged(error, step))?;
+            timed(&mut seconds.training, || {
                 gradients(&used, batch, self.input, &self.device)
-            });
-            drop(used);
-            let gradients = timed(&mut seconds.clipping, || {
-                clipper.gradients(&network, gradients)
-            })?;
-            (gradients, score)
+            })
         } else {
             timed(&mut seconds.training, || {
                 gradients(&network, batch, self.input, &self.device)
@@ -68,15 +64,24 @@ impl Learner {
         if !score.is_finite() {
             return Err(Error::Diverged { step });
         }
-        let network = timed(&mut seconds.training, || {
+        if holds {
+            gradients = timed(&mut seconds.clipping, || {
+                clipper.gradients(&network, gradients)
+            })?;
+        }
+        let mut network = timed(&mut seconds.training, || {
             self.optimizer.step(rate, network, gradients)
         });
-        let network = if self.clips {
-            timed(&mut seconds.clipping, || clipper.step(network))?
-        } else {
-            network
-        };
+        if holds {
+            let stepped = timed(&mut seconds.clipping, || clipper.step(network));
+            network = stepped.map_err(|error| diverged(error, step))?;
+        }
         Ok((network, score))
+    }
+
+    /// Whether layers are clipped now and then; where they are not, the clipper measures when it is told to clip.
+    pub fn clips(&self) -> bool {
+        self.method.clips_now_and_then()
     }
 
     /// The norms of all layers as the last clip left them, or found them where nothing is clipped.
@@ -106,6 +111,17 @@ impl Learner {
             score.add(Score::new(&values(logits), &batch.labels));
         }
         Ok(score)
+    }
+}
+
+/// Weights that are no numbers are what training has led to, whoever finds them.
+fn diverged(error: specclip_burn::Error, step: u64) -> Error {
+    match error {
+        specclip_burn::Error::Layer {
+            source: specclip::Error::NonFinite { .. },
+            ..
+        } => Error::Diverged { step },
+        error => error.into(),
     }
 }
 

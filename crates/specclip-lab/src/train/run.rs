@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
     }
 
     fn clips_at(&self, step: u64) -> bool {
-        self.learner.clips && step.is_multiple_of(self.settings.clipping.every)
+        self.learner.clips() && step.is_multiple_of(self.settings.clipping.every)
     }
 
     fn count_clip(&mut self) -> Result<(), Error> {
@@ -297,7 +297,7 @@ impl<'a> Run<'a> {
         }
         // What is measured, and may be kept as the best, obeys, even where its last step was not one that
         // clips.
-        if self.learner.clips && !self.clips_at(self.position.step) {
+        if self.learner.clips() && !self.clips_at(self.position.step) {
             let (clipper, spent) = (&mut self.learner.clipper, &mut self.begun.seconds.clipping);
             self.network = timed(spent, || clipper.clip(self.network))?;
             self.count_clip()?;
@@ -325,7 +325,7 @@ impl<'a> Run<'a> {
                     step: self.position.step,
                 });
             }
-            if !learner.clips {
+            if !learner.clips() {
                 // Nothing has a target, so nothing is moved.
                 learner.clipper.clip(network.valid())?;
             }

@@ -82,10 +82,6 @@ pub enum ClipMethod {
     Hammer,
 }
 
-/// Rounds of FastClip in one clip, at most. Where many singular values are above the norm, as in a large layer at the beginning, one
-/// clip cannot lower them all in reasonable time: a round lowers one or two. The next clip goes on.
-const FASTCLIP_ROUNDS: usize = 8;
-
 impl ClipMethod {
     /// Its name, as settings have it.
     pub fn name(self) -> &'static str {
@@ -103,12 +99,26 @@ impl ClipMethod {
         }
     }
 
+    /// Whether it clips with every so many-th step, and at the end of each epoch; the others do something with every
+    /// step, or nothing.
+    pub fn clips_now_and_then(self) -> bool {
+        match self {
+            Self::FastClip | Self::Projection | Self::Scale | Self::Frequency => true,
+            Self::None
+            | Self::ScaleEachStep
+            | Self::SpectralNorm
+            | Self::GramPenalty
+            | Self::SoftCap
+            | Self::Hammer => false,
+        }
+    }
+
     /// The clipper's method; none where nothing is clipped.
-    fn method(self, penalty_weight: f64) -> Option<Method> {
+    fn method(self, clipping: &Clipping) -> Option<Method> {
         Some(match self {
             Self::None => return None,
             Self::FastClip => clip::Method::FastClip(FastClip {
-                max_rounds: FASTCLIP_ROUNDS,
+                max_rounds: clipping.fastclip_rounds,
                 ..FastClip::default()
             })
             .into(),
@@ -118,7 +128,7 @@ impl ClipMethod {
             Self::ScaleEachStep => EachStep::Scale.into(),
             Self::SpectralNorm => Method::SpectralNorm,
             Self::GramPenalty => Method::GramPenalty {
-                weight: penalty_weight,
+                weight: clipping.penalty_weight,
             },
             Self::SoftCap => EachStep::SoftCap.into(),
             Self::Hammer => EachStep::Hammer.into(),
@@ -157,13 +167,21 @@ pub struct Clipping {
     pub method: ClipMethod,
     /// To which norms; later ones go before earlier ones.
     pub targets: Vec<Target>,
-    /// With every so many-th step; methods that do something with every step are measured then.
+    /// With every so many-th step, where the method clips now and then.
     pub every: u64,
+    /// Rounds of FastClip in one clip, at most. Where many singular values are above the norm, as in a large
+    /// layer at the beginning, one clip cannot lower them all in reasonable time: a round lowers one or two. The next clip goes on.
+    #[serde(default = "usual_rounds")]
+    pub fastclip_rounds: usize,
     /// The factor of the penalty, where the method is one.
     #[serde(default = "usual_penalty_weight")]
     pub penalty_weight: f64,
     /// What happens to batch normalisations.
     pub batch_norms: BatchNorms,
+}
+
+fn usual_rounds() -> usize {
+    20
 }
 
 fn usual_penalty_weight() -> f64 {
@@ -177,6 +195,7 @@ impl Default for Clipping {
             method: ClipMethod::None,
             targets: Vec::new(),
             every: 100,
+            fastclip_rounds: usual_rounds(),
             penalty_weight: usual_penalty_weight(),
             batch_norms: BatchNorms::Keep,
         }
@@ -309,16 +328,28 @@ impl Clipping {
             Network::ResNet18(net) => Clipper::trace(net, &input, |net, x| net.forward(x)),
             Network::Dla(net) => Clipper::trace(net, &input, |net, x| net.forward(x)),
         };
+        self.configure(clipper?)
+    }
+
+    /// Gives a clipper these settings.
+    ///
+    /// # Errors
+    /// When a norm is none or no layer has a name, or the method does not apply to a layer.
+    pub fn configure(&self, clipper: Clipper) -> Result<Clipper, Error> {
         let batch_norms = match self.batch_norms {
             BatchNorms::Keep => specclip_burn::BatchNorms::Keep,
             BatchNorms::Clip => specclip_burn::BatchNorms::Clip,
             BatchNorms::Compose => specclip_burn::BatchNorms::Compose,
         };
-        let clipper = clipper?.batch_norms(batch_norms);
-        let Some(method) = self.method.method(self.penalty_weight) else {
+        let clipper = clipper.batch_norms(batch_norms);
+        let Some(method) = self.method.method(self) else {
             return Ok(clipper);
         };
-        let mut clipper = clipper.method(method).every(self.every)?;
+        let every = match self.method.clips_now_and_then() {
+            true => self.every,
+            false => u64::MAX,
+        };
+        let mut clipper = clipper.method(method).every(every)?;
         for target in &self.targets {
             clipper = clipper.norm_of(&target.layers, target.norm)?;
         }
@@ -343,6 +374,25 @@ mod tests {
         };
         let message = a.difference(&b).unwrap();
         assert_eq!(message, "optimizer.momentum is 0.9 there and 0.5 here");
+    }
+
+    #[test]
+    fn names_of_methods_are_those_of_settings() {
+        for method in [
+            ClipMethod::None,
+            ClipMethod::FastClip,
+            ClipMethod::Projection,
+            ClipMethod::Scale,
+            ClipMethod::Frequency,
+            ClipMethod::ScaleEachStep,
+            ClipMethod::SpectralNorm,
+            ClipMethod::GramPenalty,
+            ClipMethod::SoftCap,
+            ClipMethod::Hammer,
+        ] {
+            let json = serde_json::to_value(method).unwrap();
+            assert_eq!(json, method.name());
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl<T: Real> Warm<T> {
     /// Algorithm 3 makes it with every step of the optimiser. Without a vector it makes ten from a random one.
     ///
     /// # Errors
-    /// Whatever the actions refuse.
+    /// Whatever the actions refuse, and when the norm is beyond the largest number of the type.
     pub fn follow<P>(&mut self, op: &P) -> Result<Followed<T>, Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
@@ -92,17 +92,19 @@ impl<T: Real> Warm<T> {
         let mut next = op.input_block(1);
         for _ in 0..iterations {
             op.apply(&found.v, &mut found.u)?;
-            let image = found.u.norms()[0];
+            let image = check_norm(found.u.norms()[0])?;
+            // Before M' is applied: the square of sigma_1 may be too large or too small for the type.
+            found
+                .u
+                .scale(&[if image > 0.0 { 1.0 / image } else { 0.0 }]);
             op.adjoint(&found.u, &mut next)?;
-            let back = next.norms()[0];
-            if image == 0.0 || back == 0.0 {
+            found.sigma = check_norm(next.norms()[0])?;
+            if found.sigma == 0.0 {
                 // Another one next time: this one may be all that is mapped to zero.
                 self.vector = None;
                 return Ok(found);
             }
-            found.sigma = back / image;
-            found.u.scale(&[1.0 / image]);
-            next.scale(&[1.0 / back]);
+            next.scale(&[1.0 / found.sigma]);
             std::mem::swap(&mut found.v, &mut next);
         }
         self.vector = Some(found.v.as_slice().to_vec());
@@ -113,7 +115,8 @@ impl<T: Real> Warm<T> {
     /// the weights have moved.
     ///
     /// # Errors
-    /// When c is not positive and finite, or the method does not apply; then nothing is changed.
+    /// When c is not positive and finite, as [`follow`](Self::follow), or where a norm above c is found and the method
+    /// does not apply; then the weights are as they were.
     pub fn each_step<P>(&mut self, op: &mut P, c: f64, how: EachStep) -> Result<bool, Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
@@ -125,6 +128,10 @@ impl<T: Real> Warm<T> {
             let above = found.sigma > c;
             if above {
                 how.apply(op, c, &found)?;
+                if how == EachStep::Hammer {
+                    // What the vector belongs to is at c now, and it would stay there whatever else is above.
+                    self.vector = None;
+                }
             }
             Ok(above)
         })
@@ -268,4 +275,15 @@ impl<T: Real> Warm<T> {
         self.seed = self.seed.wrapping_add(1);
         self.seed
     }
+}
+
+fn check_norm(norm: f64) -> Result<f64, Error> {
+    if norm.is_finite() {
+        return Ok(norm);
+    }
+    Err(Error::NonFinite {
+        what: "the norm of the operator's action".to_owned(),
+        index: 0,
+        value: norm,
+    })
 }

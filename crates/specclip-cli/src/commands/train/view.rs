@@ -89,8 +89,12 @@ impl View {
             return Ok(Outcome::Done);
         }
         complain(&printable(&format!(
-            "warning: not shown to obey at the end: {}; try --method projection or a smaller --every",
-            missed.join(", ")
+            "warning: not shown to obey at the end: {}; try --method projection{}",
+            missed.join(", "),
+            match record.settings.clipping.method {
+                ClipMethod::GramPenalty => " or a larger --penalty-weight",
+                _ => "",
+            }
         )));
         Ok(Outcome::Missed)
     }
@@ -133,16 +137,14 @@ fn summary(run: &Run) -> String {
     let clipping = match clipping.method {
         ClipMethod::None => "nothing is clipped".to_owned(),
         method => {
-            let every = match method {
-                ClipMethod::FastClip
-                | ClipMethod::Projection
-                | ClipMethod::Scale
-                | ClipMethod::Frequency => {
+            let when = match method {
+                ClipMethod::GramPenalty => format!(", weight {}", clipping.penalty_weight),
+                _ if method.clips_now_and_then() => {
                     format!(", every {}", counted(clipping.every as usize, "step"))
                 }
                 _ => String::new(),
             };
-            format!("{}, {}{every}", method.name(), targets.join(", "))
+            format!("{}, {}{when}", method.name(), targets.join(", "))
         }
     };
     format!(
