@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 use specclip::clip::{self, EachStep, Params, Projection, Warm};
+use specclip::parallel::side_by_side;
 
 use crate::error::Error;
 use crate::layer::{Read, Unit, Values, Write};
@@ -338,7 +339,7 @@ impl Clipper {
         let values = self.read(module, |watched| watched.target.is_some());
         let mut changes: HashMap<ParamId, Change<'_>> = HashMap::new();
         if let Method::GramPenalty { weight } = self.method {
-            for (id, penalty) in penalties(&self.watched, &values, weight)? {
+            for (id, penalty) in penalties(&mut self.watched, &values, weight)? {
                 let add = move |old: &[f32]| old.iter().zip(&penalty).map(|(a, b)| a + b).collect();
                 changes.insert(id, Box::new(add));
             }
@@ -389,8 +390,12 @@ impl Clipper {
         match &self.method {
             Method::Clip(clip::Method::FastClip(_)) if !due => {
                 let values = self.read(&module, |watched| watched.target.is_some());
-                for watched in self.watched.iter_mut().filter(|w| w.target.is_some()) {
-                    watched.follow(&values)?;
+                for followed in each(
+                    &mut self.watched,
+                    |w| w.target.is_some(),
+                    |w| w.follow(&values),
+                ) {
+                    followed.1?;
                 }
             }
             &Method::EachStep(how) => module = self.each_step(module, how)?,
@@ -400,15 +405,57 @@ impl Clipper {
     }
 
     fn each_step<M: Module>(&mut self, module: M, how: EachStep) -> Result<M, Error> {
-        let mut values = self.read(&module, |watched| watched.target.is_some());
+        let values = self.read(&module, |watched| watched.target.is_some());
+        let (updates, _) = self.move_each(values, |watched, values| {
+            Ok(((), watched.each_step(values, how)?))
+        })?;
+        Ok(Write::to(module, updates))
+    }
+
+    /// The parameters that `work` moves, and what it says of each layer. Layers are worked on side by side, but for those that
+    /// share a weight: of these the later ones begin with what the earlier ones have left.
+    fn move_each<R: Send>(
+        &mut self,
+        mut values: Values,
+        work: impl Fn(&mut Watched, &Values) -> Result<(R, Values), Error> + Sync,
+    ) -> Result<(Values, Vec<R>), Error> {
+        let shared = self.shared();
         let mut changed = HashSet::new();
-        for watched in &mut self.watched {
-            let updates = watched.each_step(&values, how)?;
+        let mut results: Vec<(usize, R)> = Vec::new();
+        let mut take = |i, done: Result<(R, Values), Error>, values: &mut Values| {
+            let (result, updates) = done?;
+            results.push((i, result));
             changed.extend(updates.keys().copied());
             values.extend(updates);
+            Ok::<(), Error>(())
+        };
+        let alone =
+            |watched: &Watched| !watched.unit.weights().iter().any(|id| shared.contains(id));
+        for (i, done) in each(&mut self.watched, alone, |watched| work(watched, &values)) {
+            take(i, done, &mut values)?;
+        }
+        for (i, watched) in self.watched.iter_mut().enumerate() {
+            if !alone(watched) {
+                let done = work(watched, &values);
+                take(i, done, &mut values)?;
+            }
         }
         values.retain(|id, _| changed.contains(id));
-        Ok(Write::to(module, values))
+        results.sort_by_key(|&(i, _)| i);
+        Ok((
+            values,
+            results.into_iter().map(|(_, result)| result).collect(),
+        ))
+    }
+
+    /// The weights that several layers use.
+    fn shared(&self) -> HashSet<ParamId> {
+        let mut seen = HashSet::new();
+        let all = self
+            .watched
+            .iter()
+            .flat_map(|watched| watched.unit.weights());
+        all.filter(|&id| !seen.insert(id)).collect()
     }
 
     /// Clips now; [`step`](Self::step) does it in its time. With a method that does not clip now and then, the
@@ -420,20 +467,24 @@ impl Clipper {
         self.check()?;
         let Method::Clip(method) = &self.method else {
             let values = self.read(&self.effective(&module)?, |_| true);
-            let reports = self.watched.iter_mut().map(|w| w.measure(&values));
-            self.report = reports.collect::<Result<_, _>>()?;
+            let reports = each(
+                &mut self.watched,
+                |_| true,
+                |watched| watched.measure(&values),
+            );
+            self.report = reports
+                .into_iter()
+                .map(|(_, report)| report)
+                .collect::<Result<_, _>>()?;
             return Ok(module);
         };
         let params = params(method.clone());
         let mut values = self.read(&module, |_| true);
-        let mut changed = HashSet::new();
-        let mut reports = Vec::new();
-        for watched in &mut self.watched {
-            let (report, updates) = watched.clip(&values, &params)?;
-            reports.push(report);
-            changed.extend(updates.keys().copied());
-            values.extend(updates);
-        }
+        let (updates, mut reports) = self.move_each(values.clone(), |watched, values| {
+            watched.clip(values, &params)
+        })?;
+        let changed = updates.keys().copied().collect();
+        values.extend(updates);
         self.settle_shared(&mut values, &changed, &mut reports)?;
         self.report = reports;
         values.retain(|id, _| changed.contains(id));
@@ -449,11 +500,10 @@ impl Clipper {
         reports: &mut [LayerReport],
     ) -> Result<(), Error> {
         let scale = params(clip::Method::Scale);
-        let weights: Vec<_> = self.watched.iter().map(|w| w.unit.weights()).collect();
-        let uses = |id| weights.iter().filter(|all| all.contains(id)).count();
+        let shared = self.shared();
         for (i, watched) in self.watched.iter_mut().enumerate() {
-            let moved = |id| uses(id) > 1 && changed.contains(id);
-            if !weights[i].iter().any(moved) {
+            let moved = |id: &ParamId| shared.contains(id) && changed.contains(id);
+            if !watched.unit.weights().iter().any(moved) {
                 continue;
             }
             let (report, updates) = watched.clip(values, &scale)?;
@@ -528,25 +578,44 @@ fn params(method: clip::Method) -> Params {
     }
 }
 
-/// The weights that spectral normalisation makes. One that several layers use is normalised once.
+/// What `work` makes of the layers that `which` chooses, behind their places, in their order; side by side.
+fn each<R: Send>(
+    watched: &mut [Watched],
+    mut which: impl FnMut(&Watched) -> bool,
+    work: impl Fn(&mut Watched) -> R + Sync,
+) -> Vec<(usize, R)> {
+    let mut chosen: Vec<(usize, &mut Watched)> = watched
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, watched)| which(watched))
+        .collect();
+    // The longest first, so that none of them is left for the end.
+    chosen.sort_by_key(|(_, watched)| std::cmp::Reverse(watched.unit.work()));
+    let mut results = side_by_side(chosen, |_, (i, watched)| (i, work(watched)));
+    results.sort_by_key(|&(i, _)| i);
+    results
+}
+
+/// The weights that spectral normalisation makes. One that several layers use is normalised by the first.
 fn normalised(watched: &mut [Watched], values: &Values) -> Result<Values, Error> {
-    let mut normalised = Values::new();
-    for watched in watched {
-        let id = watched.unit.layer.weight;
-        if !normalised.contains_key(&id)
-            && let Some(weight) = watched.normalise(values)?
-        {
-            normalised.insert(id, weight);
-        }
-    }
-    Ok(normalised)
+    let mut seen = HashSet::new();
+    let first = |w: &Watched| w.target.is_some() && seen.insert(w.unit.layer.weight);
+    let weights = each(watched, first, |w| w.normalise(values));
+    weights
+        .into_iter()
+        .filter_map(|(_, weight)| weight.transpose())
+        .collect()
 }
 
 /// The gradients of all penalties, added up where several layers use one parameter.
-fn penalties(watched: &[Watched], values: &Values, weight: f64) -> Result<Values, Error> {
+fn penalties(watched: &mut [Watched], values: &Values, weight: f64) -> Result<Values, Error> {
     let mut total = Values::new();
-    for watched in watched {
-        for (id, gradient) in watched.penalty(values, weight)? {
+    for (_, gradients) in each(
+        watched,
+        |w| w.target.is_some(),
+        |w| w.penalty(values, weight),
+    ) {
+        for (id, gradient) in gradients? {
             let sum = total.entry(id).or_insert_with(|| vec![0.0; gradient.len()]);
             for (sum, g) in sum.iter_mut().zip(&gradient) {
                 *sum += g;

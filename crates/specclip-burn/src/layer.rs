@@ -54,6 +54,19 @@ impl Unit {
         }
     }
 
+    /// About how many multiplications an action takes.
+    pub(crate) fn work(&self) -> usize {
+        let positions: usize = match self.layer.kind {
+            Kind::Conv(_) | Kind::ConvTranspose(_) => self.layer.input_shape[1..].iter().product(),
+            Kind::Dense | Kind::BatchNorm { .. } => 1,
+        };
+        self.layer
+            .weight_shape
+            .iter()
+            .product::<usize>()
+            .saturating_mul(positions)
+    }
+
     pub(crate) fn kind(&self) -> &'static str {
         match &self.batch_norm {
             Some(_) => "conv+batch_norm",
@@ -270,7 +283,7 @@ impl ModuleVisitor for Read {
         {
             let tensor = param.val();
             if tensor.dtype() == DType::F32 {
-                *values = tensor.into_data().try_to_vec().unwrap_or_default();
+                *values = tensor.into_data().try_into_vec().unwrap_or_default();
             }
         }
     }

@@ -31,6 +31,7 @@ pub mod graph;
 mod kernel;
 pub mod laws;
 pub mod operator;
+pub mod parallel;
 mod random;
 mod real;
 pub mod svd;

@@ -36,6 +36,23 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
     /// When a weight has the wrong size or is not finite; then nothing is changed.
     fn set_weights(&mut self, weights: &[Vec<Self::Scalar>]) -> Result<(), Error>;
 
+    /// [`apply`](LinearOperator::apply) to one vector with weights that are replaced afterwards. The same up to rounding; what an
+    /// operator prepares for further actions is not prepared.
+    ///
+    /// # Errors
+    /// As [`LinearOperator::apply`].
+    fn apply_once(&self, x: &Self::Block, y: &mut Self::Block) -> Result<(), Error> {
+        self.apply(x, y)
+    }
+
+    /// [`adjoint`](LinearOperator::adjoint) on one vector with weights that are replaced afterwards.
+    ///
+    /// # Errors
+    /// As [`LinearOperator::adjoint`].
+    fn adjoint_once(&self, y: &Self::Block, x: &mut Self::Block) -> Result<(), Error> {
+        self.adjoint(y, x)
+    }
+
     /// Which of the weights M is linear in jointly, so that they may move together: all of them,
     /// but for products, of which one factor's weights move and the others stay.
     fn linear_weights(&self) -> Vec<bool> {
@@ -140,6 +157,12 @@ impl<P: Parametric + ?Sized> Parametric for Box<P> {
     }
     fn set_weights(&mut self, weights: &[Vec<P::Scalar>]) -> Result<(), Error> {
         (**self).set_weights(weights)
+    }
+    fn apply_once(&self, x: &Self::Block, y: &mut Self::Block) -> Result<(), Error> {
+        (**self).apply_once(x, y)
+    }
+    fn adjoint_once(&self, y: &Self::Block, x: &mut Self::Block) -> Result<(), Error> {
+        (**self).adjoint_once(y, x)
     }
     fn linear_weights(&self) -> Vec<bool> {
         (**self).linear_weights()

@@ -1,5 +1,6 @@
 //! One layer that a clipper watches.
 
+use burn::module::ParamId;
 use globset::GlobMatcher;
 use serde::{Deserialize, Serialize};
 use specclip::bound::{GRAM_PRODUCTS, Gradient, gram_gradient, norm_gradient};
@@ -147,8 +148,11 @@ impl Watched {
         Ok(())
     }
 
-    /// The weight that spectral normalisation makes of the module's, and remembers how.
-    pub(super) fn normalise(&mut self, values: &Values) -> Result<Option<Vec<f32>>, Error> {
+    /// The weight that spectral normalisation makes of the module's; remembers how.
+    pub(super) fn normalise(
+        &mut self,
+        values: &Values,
+    ) -> Result<Option<(ParamId, Vec<f32>)>, Error> {
         self.division = None;
         let Some(target) = self.target else {
             return Ok(None);
@@ -157,7 +161,7 @@ impl Watched {
         let (weight, division) = normalise(&self.unit.layer, weight, target, &mut self.warm)
             .map_err(|source| layer_error(&self.unit, source))?;
         self.division = division;
-        Ok(Some(weight))
+        Ok(Some((self.unit.layer.weight, weight)))
     }
 
     /// The gradients of `weight` times what the Gram bound is above the target; none where it is not.

@@ -258,10 +258,10 @@ fn reference<P: Parametric + ?Sized>(op: &P) -> f64 {
     }
 }
 
-/// M v and its norm.
+/// M v, by weights that move on, and its norm.
 fn image<P: Parametric + ?Sized>(op: &P, v: &P::Block) -> Result<(P::Block, f64), Error> {
     let mut image = op.output_block(1);
-    op.apply(v, &mut image)?;
+    op.apply_once(v, &mut image)?;
     let size = image.norms()[0];
     Ok((image, size))
 }

@@ -79,6 +79,7 @@ impl<T: Real> Warm<T> {
         P: Parametric<Scalar = T> + ?Sized,
     {
         let known = self.start(op)?;
+        let once = known.is_some();
         let iterations = if known.is_some() { 1 } else { FIRST };
         let mut found = Followed {
             sigma: 0.0,
@@ -91,13 +92,19 @@ impl<T: Real> Warm<T> {
         };
         let mut next = op.input_block(1);
         for _ in 0..iterations {
-            op.apply(&found.v, &mut found.u)?;
+            match once {
+                true => op.apply_once(&found.v, &mut found.u),
+                false => op.apply(&found.v, &mut found.u),
+            }?;
             let image = check_norm(found.u.norms()[0])?;
             // Before M' is applied: the square of sigma_1 may be too large or too small for the type.
             found
                 .u
                 .scale(&[if image > 0.0 { 1.0 / image } else { 0.0 }]);
-            op.adjoint(&found.u, &mut next)?;
+            match once {
+                true => op.adjoint_once(&found.u, &mut next),
+                false => op.adjoint(&found.u, &mut next),
+            }?;
             found.sigma = check_norm(next.norms()[0])?;
             if found.sigma == 0.0 {
                 // Another one next time: this one may be all that is mapped to zero.

@@ -1,5 +1,7 @@
 //! One convolution, ready to run: forward, input gradient (the adjoint) and weight gradient.
 
+use std::sync::OnceLock;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -7,23 +9,26 @@ use super::correlation::{Correlation, Layout};
 use super::geometry::{AXES, Axis, AxisMap, Geometry, strides};
 use super::padding::Padding;
 use super::scratch::Pool;
+use super::unpacked::Unpacked;
 use super::winograd::{self, Winograd};
 use crate::Real;
 use crate::operator::PaddingMode;
 
-/// A convolution with its weights packed.
+/// A convolution. Its weights are packed for an action when that is asked for the first time: weights that are
+/// replaced before they have acted, as in a descent, are not packed for nothing.
 #[derive(Clone)]
 pub(crate) struct Convolution<T> {
     geometry: Geometry,
-    forward: Engine<T>,
+    weight: Vec<T>,
+    arch: Arch,
+    forward: OnceLock<Engine<T>>,
     /// What the weight gradient reads, and how its input is padded.
     layout: Layout,
     input_padding: Padding,
-    backward: Engine<T>,
+    backward: OnceLock<Engine<T>>,
+    back: Backward,
     /// Sums the gradient of the padded input where padding copies samples; zeros need no sum.
     fold: Option<Padding>,
-    /// Some input sample is read by no tap: the gradient starts from zeros.
-    clear: bool,
     padded: Pool<Vec<T>>,
 }
 
@@ -55,39 +60,65 @@ impl<T: Real> Engine<T> {
 
 impl<T: Real> Convolution<T> {
     /// `weight` is row-major (output channel, input channel within the group, taps).
-    pub(crate) fn new(geometry: &Geometry, weight: &[T], arch: Arch) -> Self {
+    pub(crate) fn new(geometry: &Geometry, weight: Vec<T>, arch: Arch) -> Self {
         let geometry = geometry.flattened();
         let (layout, input_padding) = forward_layout(&geometry);
-        let back = Backward::new(&geometry);
         let maps = geometry.axes.each_ref().map(Axis::map);
         let folds = geometry.axes.iter().any(|a| a.mode != PaddingMode::Zeros);
         Self {
-            forward: match winograd_forward(&geometry, weight, arch) {
-                Some(winograd) => Engine::Winograd(winograd),
-                None => Engine::Direct(
-                    vec![forward(&geometry, layout.clone(), weight, arch)],
-                    input_padding.clone(),
-                ),
-            },
+            weight,
+            arch,
+            forward: OnceLock::new(),
             layout,
             input_padding,
-            backward: match winograd_backward(&geometry, folds, weight, arch) {
-                Some(winograd) => Engine::Winograd(winograd),
-                None => {
-                    let correlations = back.correlations(&geometry, weight, arch);
-                    Engine::Direct(correlations, back.padding)
-                }
-            },
+            backward: OnceLock::new(),
+            back: Backward::new(&geometry),
             fold: folds.then(|| Padding::new(maps, 1)),
-            clear: back.clear,
             padded: Pool::default(),
             geometry,
         }
     }
 
+    /// The weights, in the order in which they came.
+    pub(crate) fn weight(&self) -> &[T] {
+        &self.weight
+    }
+
+    /// Puts other weights in their place.
+    pub(crate) fn set_weight(&mut self, weight: &[T]) {
+        self.weight.copy_from_slice(weight);
+        (self.forward, self.backward) = (OnceLock::new(), OnceLock::new());
+    }
+
+    fn forward_engine(&self) -> &Engine<T> {
+        packed(&self.forward, || {
+            let (geometry, weight, arch) = (&self.geometry, &self.weight, self.arch);
+            match winograd_forward(geometry, weight, arch) {
+                Some(winograd) => Engine::Winograd(winograd),
+                None => Engine::Direct(
+                    vec![forward(geometry, self.layout.clone(), weight, arch)],
+                    self.input_padding.clone(),
+                ),
+            }
+        })
+    }
+
+    fn backward_engine(&self) -> &Engine<T> {
+        packed(&self.backward, || {
+            let (geometry, weight, arch) = (&self.geometry, &self.weight, self.arch);
+            match winograd_backward(geometry, self.fold.is_some(), weight, arch) {
+                Some(winograd) => Engine::Winograd(winograd),
+                None => Engine::Direct(
+                    self.back.correlations(geometry, weight, arch),
+                    self.back.padding.clone(),
+                ),
+            }
+        })
+    }
+
     /// `y` <- M `x` for `batch` images.
     pub(crate) fn forward(&self, batch: usize, x: &[T], y: &mut [T]) {
-        self.forward.run(batch, &self.padded, x, y);
+        self.forward_engine().run(batch, &self.padded, x, y);
     }
 
     /// `x` <- M' `y` for `batch` images.
@@ -102,11 +133,41 @@ impl<T: Real> Convolution<T> {
         }
     }
 
+    /// [`forward`](Self::forward) on one image with weights that will not act again: they are not packed.
+    pub(crate) fn forward_once(&self, x: &[T], y: &mut [T]) {
+        match self.unpacked() {
+            None => self.forward(1, x, y),
+            Some(unpacked) => with_padded(&self.padded, &self.input_padding, x, |x| {
+                unpacked.forward(x, y);
+            }),
+        }
+    }
+
+    /// [`input_gradient`](Self::input_gradient) on one image with weights that will not act again.
+    pub(crate) fn input_gradient_once(&self, y: &[T], x: &mut [T]) {
+        match self.unpacked() {
+            None => self.input_gradient(1, y, x),
+            Some(unpacked) if self.input_padding.is_identity() => unpacked.backward(y, x),
+            Some(unpacked) => self.padded.with(Vec::new, |padded| {
+                let plane = self.input_padding.plane();
+                padded.resize(self.geometry.in_channels * plane, T::ZERO);
+                unpacked.backward(y, padded);
+                self.input_padding.fold(padded, x);
+            }),
+        }
+    }
+
+    /// Where there are no groups: the matrices of many groups are small, and packing them is little work.
+    fn unpacked(&self) -> Option<Unpacked<'_, T>> {
+        let new = || Unpacked::new(&self.layout, self.geometry.output_plane(), &self.weight);
+        (self.geometry.groups == 1).then(new)
+    }
+
     fn backward_into(&self, batch: usize, y: &[T], target: &mut [T]) {
-        if self.clear {
+        if self.back.clear {
             target.par_chunks_mut(1 << 14).for_each(|c| c.fill(T::ZERO));
         }
-        self.backward.run(batch, &self.padded, y, target);
+        self.backward_engine().run(batch, &self.padded, y, target);
     }
 
     /// The gradient of sum_i lambda_i <u_i, M(W) v_i> with respect to the weights.
@@ -115,6 +176,16 @@ impl<T: Real> Convolution<T> {
             super::gradient::weight_gradient(&self.geometry, &self.layout, lambda, u, v)
         })
     }
+}
+
+/// What is packed, now if it is not yet. No lock is held meanwhile: packing shares out its work among the threads of a pool,
+/// and one of them may come here with other work of the same convolution.
+fn packed<T>(place: &OnceLock<T>, pack: impl FnOnce() -> T) -> &T {
+    if let Some(packed) = place.get() {
+        return packed;
+    }
+    let new = pack();
+    place.get_or_init(|| new)
 }
 
 /// Whether a convolution is of the one form that Winograd's filtering is written for.
@@ -217,6 +288,7 @@ fn forward<T: Real>(g: &Geometry, layout: Layout, weight: &[T], arch: Arch) -> C
 }
 
 /// The residue classes of one axis.
+#[derive(Clone)]
 struct Phase {
     /// Kernel taps that reach this class, each with the output offset that it reads first.
     taps: Vec<(usize, isize)>,
@@ -225,12 +297,14 @@ struct Phase {
 }
 
 /// How the adjoint of a convolution reads its zero-padded output.
+#[derive(Clone)]
 struct Backward {
     phases: [Vec<Phase>; AXES],
     margins: [usize; AXES],
     /// Sizes of the plane that is written: the input, or the padded input where it is folded.
     target: [usize; AXES],
     padding: Padding,
+    /// Some input sample is read by no tap: the gradient starts from zeros.
     clear: bool,
 }
 

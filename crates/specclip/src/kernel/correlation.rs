@@ -15,6 +15,9 @@ use crate::Real;
 /// that processors have.
 const TILE_BYTES: usize = 320 * 1024;
 
+/// Elements that a thread packs at a time, at least.
+const PACKED: usize = 1 << 14;
+
 /// Elements that block copies may write past the end of a tile.
 pub(super) const SLACK: usize = 16;
 
@@ -160,25 +163,28 @@ impl<T: Real> Correlation<T> {
     pub(crate) fn new(
         layout: Layout,
         arch: Arch,
-        weight: impl Fn(usize, usize, usize, usize) -> T,
+        weight: impl Fn(usize, usize, usize, usize) -> T + Sync,
     ) -> Self {
         let cut = Cut::new::<T>(arch);
         let panel = layout.rows.next_power_of_two().min(cut.rows);
         let panels = layout.rows.div_ceil(panel);
-        let taps = layout.taps.len();
-        let mut weights = vec![T::ZERO; layout.groups * panels * layout.depth() * panel];
-        let mut at = weights.iter_mut();
-        for group in 0..layout.groups {
-            for first in (0..layout.rows).step_by(panel) {
-                for k in 0..layout.depth() {
-                    for (row, at) in (first..first + panel).zip(&mut at) {
-                        if row < layout.rows {
-                            *at = weight(group, row, k / taps, k % taps);
-                        }
-                    }
+        let (taps, depth) = (layout.taps.len(), layout.depth());
+        let mut weights = vec![T::ZERO; layout.groups * panels * depth * panel];
+        let pack = |(i, target): (usize, &mut [T])| {
+            let (group, first) = (i / panels, i % panels * panel);
+            let rows = panel.min(layout.rows - first);
+            for (k, target) in target.chunks_exact_mut(panel).enumerate() {
+                let (channel, tap) = (k / taps, k % taps);
+                for (row, at) in target[..rows].iter_mut().enumerate() {
+                    *at = weight(group, first + row, channel, tap);
                 }
             }
-        }
+        };
+        let blocks = weights.par_chunks_exact_mut((depth * panel).max(1));
+        blocks
+            .with_min_len(PACKED.div_ceil(depth * panel + 1))
+            .enumerate()
+            .for_each(pack);
         Self {
             layout,
             arch,

@@ -65,8 +65,7 @@ struct Samples<'a, T> {
     lambda: &'a [T],
     /// Samples of one image.
     plane: usize,
-    /// Where the first sample of each line of an image is read in the padded input, for the first tap
-    /// and channel.
+    /// By [`starts`].
     starts: Vec<usize>,
     u: &'a [T],
     v: &'a [T],
@@ -92,7 +91,8 @@ impl<T: Real> Samples<'_, T> {
         for start in lines.clone().step_by(chunk) {
             let range = start..lines.end.min(start + chunk);
             let count = range.len() * width;
-            self.inputs(group, range.clone(), &mut columns[..depth * count]);
+            let target = &mut columns[..depth * count];
+            self::columns(layout, &self.starts, self.v, group, range.clone(), target);
             self.outputs(group, range, &mut scaled[..rows * count]);
             T::matmul(
                 MatMut::from_row_major_slice_mut(&mut product, rows, depth),
@@ -103,26 +103,6 @@ impl<T: Real> Samples<'_, T> {
             );
         }
         product
-    }
-
-    /// Rows (channel, tap) of the im2col matrix.
-    fn inputs(&self, group: usize, lines: Range<usize>, columns: &mut [T]) {
-        let layout = self.layout;
-        // Neighbours on a line are neighbours in the source, whatever the stride ([`Layout::source_step`]).
-        let (taps, width) = (layout.taps.len(), self.width());
-        let work = |(row, target): (usize, &mut [T])| {
-            let (channel, tap) = (row / taps, layout.taps[row % taps]);
-            for (line, target) in lines.clone().zip(target.chunks_exact_mut(width)) {
-                let (image, line) = (line / self.starts.len(), line % self.starts.len());
-                let plane = (image * layout.groups + group) * layout.channels + channel;
-                let start = plane * layout.source_plane + tap + self.starts[line];
-                target.copy_from_slice(&self.v[start..start + width]);
-            }
-        };
-        columns
-            .par_chunks_exact_mut(lines.len() * width)
-            .enumerate()
-            .for_each(work);
     }
 
     /// Rows (output channel) of the outputs, times the factors of their images.
@@ -141,7 +121,34 @@ impl<T: Real> Samples<'_, T> {
     }
 }
 
-fn starts(layout: &Layout, plane: usize) -> Vec<usize> {
+/// Rows (channel, tap) of the im2col matrix of padded inputs `v`, for a range of lines of all images.
+pub(super) fn columns<T: Real>(
+    layout: &Layout,
+    starts: &[usize],
+    v: &[T],
+    group: usize,
+    lines: Range<usize>,
+    columns: &mut [T],
+) {
+    // Neighbours on a line are neighbours in the source, whatever the stride ([`Layout::source_step`]).
+    let (taps, width) = (layout.taps.len(), layout.grid[2]);
+    let work = |(row, target): (usize, &mut [T])| {
+        let (channel, tap) = (row / taps, layout.taps[row % taps]);
+        for (line, target) in lines.clone().zip(target.chunks_exact_mut(width)) {
+            let (image, line) = (line / starts.len(), line % starts.len());
+            let plane = (image * layout.groups + group) * layout.channels + channel;
+            let start = plane * layout.source_plane + tap + starts[line];
+            target.copy_from_slice(&v[start..start + width]);
+        }
+    };
+    columns
+        .par_chunks_exact_mut(lines.len() * width)
+        .enumerate()
+        .for_each(work);
+}
+
+/// Where the first sample of each line of an image is read in the padded input, for the first tap and channel.
+pub(super) fn starts(layout: &Layout, plane: usize) -> Vec<usize> {
     (0..plane)
         .step_by(layout.grid[2])
         .map(|p| {

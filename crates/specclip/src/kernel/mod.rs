@@ -11,6 +11,7 @@
 //! * `correlation` holds packed weights, cuts the grid into tiles and spreads them over threads;
 //! * `micro` is the innermost product on registers; `simd` names its instructions;
 //! * `winograd` is a correlation of 3 x 3 taps with fewer multiplications;
+//! * `unpacked` runs both actions once without packing the weights;
 //! * `gradient` is the weight gradient; `convolution` puts all of it together.
 //!
 //! Vectors stay channels-first: the innermost product broadcasts weights and loads runs of
@@ -25,4 +26,5 @@ mod micro;
 mod padding;
 pub(crate) mod scratch;
 pub(crate) mod simd;
+mod unpacked;
 mod winograd;

@@ -78,7 +78,7 @@ impl<T: Real> Winograd<T> {
         (channels, rows): (usize, usize),
         grid: [usize; 2],
         maps: [&AxisMap; 2],
-        weight: impl Fn(usize, usize, usize, usize) -> T,
+        weight: impl Fn(usize, usize, usize, usize) -> T + Sync,
     ) -> Self {
         let cut = Cut::new::<T>(arch);
         let tiles = grid.map(|n| n.div_ceil(2));
@@ -86,17 +86,21 @@ impl<T: Real> Winograd<T> {
         let panel = cut.rows;
         let panels = rows.div_ceil(panel);
         let mut weights = vec![T::ZERO; panels * POINTS * channels * panel];
-        for row in 0..rows {
+        let pack = |(i, target): (usize, &mut [T])| {
             for channel in 0..channels {
-                let taps = std::array::from_fn(|a| {
-                    std::array::from_fn(|b| weight(row, channel, a, b).to_f64())
-                });
-                for (point, value) in transform_taps(taps).into_iter().enumerate() {
-                    let block = (row / panel * POINTS + point) * channels + channel;
-                    weights[block * panel + row % panel] = T::from_f64(value);
+                for row in 0..panel.min(rows - i * panel) {
+                    let taps = std::array::from_fn(|a| {
+                        std::array::from_fn(|b| weight(i * panel + row, channel, a, b).to_f64())
+                    });
+                    for (point, value) in transform_taps(taps).into_iter().enumerate() {
+                        let block = point * channels + channel;
+                        target[block * panel + row] = T::from_f64(value);
+                    }
                 }
             }
-        }
+        };
+        let blocks = weights.par_chunks_exact_mut(POINTS * channels * panel);
+        blocks.enumerate().for_each(pack);
         Self {
             arch,
             lanes: cut.lanes,

@@ -140,6 +140,26 @@ where
         Ok(gradients)
     }
 
+    fn apply_once(&self, x: &Self::Block, y: &mut Self::Block) -> Result<(), Error> {
+        check_action("composition", (self.inputs(), x), (self.outputs(), &*y))?;
+        self.with_between(x.cols(), |between| {
+            self.inner.apply_once(x, between)?;
+            self.outer.apply_once(between, y)
+        })
+    }
+
+    fn adjoint_once(&self, y: &Self::Block, x: &mut Self::Block) -> Result<(), Error> {
+        check_action(
+            "composition's adjoint",
+            (self.outputs(), y),
+            (self.inputs(), &*x),
+        )?;
+        self.with_between(y.cols(), |between| {
+            self.outer.adjoint_once(y, between)?;
+            self.inner.adjoint_once(between, x)
+        })
+    }
+
     /// Those of the inner operator, or of the outer one where the inner has none: a convolution
     /// before its batch normalisation, or behind a padding.
     fn linear_weights(&self) -> Vec<bool> {

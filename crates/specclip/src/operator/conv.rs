@@ -75,7 +75,6 @@ impl ConvParams {
 /// size. "Convolution" in the sense of deep learning: taps are not reversed.
 #[derive(Clone)]
 pub struct Conv<T> {
-    weight: Vec<T>,
     weight_shape: Vec<usize>,
     input_shape: Vec<usize>,
     output_shape: Vec<usize>,
@@ -111,8 +110,7 @@ impl<T: Real> Conv<T> {
         output_shape.extend(used_axes(&geometry, input_shape.len() - 1).map(|a| a.output));
         check_shape(NAME, &output_shape)?;
         Ok(Self {
-            kernel: Convolution::new(&geometry, &weight, Arch::new()),
-            weight,
+            kernel: Convolution::new(&geometry, weight, Arch::new()),
             weight_shape: weight_shape.to_vec(),
             input_shape: input_shape.to_vec(),
             output_shape,
@@ -130,11 +128,10 @@ impl Conv<f64> {
             first.iter().copied().chain(axes).collect::<Vec<_>>()
         };
         Self {
-            weight: bank.weight.clone(),
             weight_shape: shape(&[g.out_channels, g.in_per_group()], |axis| axis.kernel),
             input_shape: shape(&[g.in_channels], |axis| axis.input),
             output_shape: shape(&[g.out_channels], |axis| axis.output),
-            kernel: Convolution::new(g, &bank.weight, Arch::new()),
+            kernel: Convolution::new(g, bank.weight.clone(), Arch::new()),
             geometry: g.clone(),
         }
     }
@@ -306,7 +303,7 @@ impl<T: Real> LinearOperator for Conv<T> {
     fn structure(&self) -> Structure {
         Structure::Filters(FilterBank {
             geometry: self.geometry.clone(),
-            weight: self.weight.iter().map(|w| w.to_f64()).collect(),
+            weight: self.kernel.weight().iter().map(|w| w.to_f64()).collect(),
             transposed: false,
         })
     }
@@ -316,7 +313,7 @@ impl<T: Real> Parametric for Conv<T> {
     type Scalar = T;
 
     fn weights(&self) -> Vec<&[T]> {
-        vec![&self.weight]
+        vec![self.kernel.weight()]
     }
 
     fn weight_gradient(
@@ -332,6 +329,29 @@ impl<T: Real> Parametric for Conv<T> {
         Ok(vec![gradient])
     }
 
+    fn apply_once(&self, x: &Columns<T>, y: &mut Columns<T>) -> Result<(), Error> {
+        if x.cols() != 1 {
+            return self.apply(x, y);
+        }
+        check_action("convolution", (self.inputs(), x), (self.outputs(), &*y))?;
+        self.kernel.forward_once(x.as_slice(), y.as_mut_slice());
+        Ok(())
+    }
+
+    fn adjoint_once(&self, y: &Columns<T>, x: &mut Columns<T>) -> Result<(), Error> {
+        if y.cols() != 1 {
+            return self.adjoint(y, x);
+        }
+        check_action(
+            "convolution's adjoint",
+            (self.outputs(), y),
+            (self.inputs(), &*x),
+        )?;
+        self.kernel
+            .input_gradient_once(y.as_slice(), x.as_mut_slice());
+        Ok(())
+    }
+
     fn set_weights(&mut self, weights: &[Vec<T>]) -> Result<(), Error> {
         let [weight] = weights else {
             return Err(Error::shape(
@@ -341,8 +361,7 @@ impl<T: Real> Parametric for Conv<T> {
             ));
         };
         check_weights(NAME, &self.weight_shape, weight)?;
-        self.kernel = Convolution::new(&self.geometry, weight, Arch::new());
-        self.weight.clone_from(weight);
+        self.kernel.set_weight(weight);
         Ok(())
     }
 
@@ -355,11 +374,10 @@ impl<T: Real> Parametric for Conv<T> {
             shape
         };
         Some(consecutive_parts(
-            &self.weight,
+            self.kernel.weight(),
             geometry.weights(),
             |weight| Self {
-                kernel: Convolution::new(&geometry, weight, Arch::new()),
-                weight: weight.to_vec(),
+                kernel: Convolution::new(&geometry, weight.to_vec(), Arch::new()),
                 weight_shape: group(&self.weight_shape),
                 input_shape: group(&self.input_shape),
                 output_shape: group(&self.output_shape),
@@ -392,7 +410,7 @@ mod tests {
         let x: Vec<f64> = (0..2 * conv.inputs()).map(|i| (i as f64).cos()).collect();
         let y: Vec<f64> = (0..2 * conv.outputs()).map(|i| (i as f64).cos()).collect();
         let run = |arch: Arch| {
-            let kernel = Convolution::new(&conv.geometry, &conv.weight, arch);
+            let kernel = Convolution::new(&conv.geometry, conv.kernel.weight().to_vec(), arch);
             let (mut mx, mut my) = (vec![0.0; y.len()], vec![0.0; x.len()]);
             kernel.forward(2, &x, &mut mx);
             kernel.input_gradient(2, &y, &mut my);

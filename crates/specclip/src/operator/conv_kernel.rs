@@ -40,7 +40,7 @@ impl<T: Real> ConvKernel<T> {
             ));
         }
         Ok(Self {
-            kernel: Convolution::new(&geometry, weight, Arch::new()),
+            kernel: Convolution::new(&geometry, weight.to_vec(), Arch::new()),
             inputs: input_shape.iter().product(),
             outputs: geometry.out_channels * geometry.output_plane(),
         })

@@ -48,7 +48,6 @@ impl ConvTransposeParams {
 /// inputs, and run as such.
 #[derive(Clone)]
 pub struct ConvTranspose<T> {
-    weight: Vec<T>,
     weight_shape: Vec<usize>,
     input_shape: Vec<usize>,
     output_shape: Vec<usize>,
@@ -80,8 +79,7 @@ impl<T: Real> ConvTranspose<T> {
         output_shape.extend(used_axes(&geometry, input_shape.len() - 1).map(|a| a.input));
         check_shape(NAME, &output_shape)?;
         Ok(Self {
-            kernel: Convolution::new(&geometry, &weight, Arch::new()),
-            weight,
+            kernel: Convolution::new(&geometry, weight, Arch::new()),
             weight_shape: weight_shape.to_vec(),
             input_shape: input_shape.to_vec(),
             output_shape,
@@ -220,7 +218,7 @@ impl<T: Real> LinearOperator for ConvTranspose<T> {
     fn structure(&self) -> Structure {
         Structure::Filters(FilterBank {
             geometry: self.geometry.clone(),
-            weight: self.weight.iter().map(|w| w.to_f64()).collect(),
+            weight: self.kernel.weight().iter().map(|w| w.to_f64()).collect(),
             transposed: true,
         })
     }
@@ -230,7 +228,7 @@ impl<T: Real> Parametric for ConvTranspose<T> {
     type Scalar = T;
 
     fn weights(&self) -> Vec<&[T]> {
-        vec![&self.weight]
+        vec![self.kernel.weight()]
     }
 
     /// <u, M v> = <C u, v> with C the convolution, so the two vectors change places.
@@ -247,6 +245,33 @@ impl<T: Real> Parametric for ConvTranspose<T> {
         Ok(vec![gradient])
     }
 
+    fn apply_once(&self, x: &Columns<T>, y: &mut Columns<T>) -> Result<(), Error> {
+        if x.cols() != 1 {
+            return self.apply(x, y);
+        }
+        check_action(
+            "transposed convolution",
+            (self.inputs(), x),
+            (self.outputs(), &*y),
+        )?;
+        self.kernel
+            .input_gradient_once(x.as_slice(), y.as_mut_slice());
+        Ok(())
+    }
+
+    fn adjoint_once(&self, y: &Columns<T>, x: &mut Columns<T>) -> Result<(), Error> {
+        if y.cols() != 1 {
+            return self.adjoint(y, x);
+        }
+        check_action(
+            "transposed convolution's adjoint",
+            (self.outputs(), y),
+            (self.inputs(), &*x),
+        )?;
+        self.kernel.forward_once(y.as_slice(), x.as_mut_slice());
+        Ok(())
+    }
+
     fn set_weights(&mut self, weights: &[Vec<T>]) -> Result<(), Error> {
         let [weight] = weights else {
             return Err(Error::shape(
@@ -256,8 +281,7 @@ impl<T: Real> Parametric for ConvTranspose<T> {
             ));
         };
         check_weights(NAME, &self.weight_shape, weight)?;
-        self.kernel = Convolution::new(&self.geometry, weight, Arch::new());
-        self.weight.clone_from(weight);
+        self.kernel.set_weight(weight);
         Ok(())
     }
 
@@ -270,11 +294,10 @@ impl<T: Real> Parametric for ConvTranspose<T> {
             shape
         };
         Some(consecutive_parts(
-            &self.weight,
+            self.kernel.weight(),
             geometry.weights(),
             |weight| Self {
-                kernel: Convolution::new(&geometry, weight, Arch::new()),
-                weight: weight.to_vec(),
+                kernel: Convolution::new(&geometry, weight.to_vec(), Arch::new()),
                 weight_shape: group(&self.weight_shape),
                 input_shape: group(&self.input_shape),
                 output_shape: group(&self.output_shape),

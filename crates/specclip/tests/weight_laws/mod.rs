@@ -8,7 +8,7 @@ use specclip::{Block, Columns, Parametric, Real};
 
 use crate::common::{dot, norm};
 use crate::configurations::values;
-use crate::{absolute, close, combine, filled, image};
+use crate::{absolute, adjoint_image, close, combine, filled, image};
 
 /// Uploads one vector of `values`, or several.
 fn block<T: Real>(rows: usize, values: &[f64]) -> Columns<T> {
@@ -138,4 +138,32 @@ where
     let largest = bound.tangent(&moves, &block::<f64>(op.inputs(), &absolute(&v)));
     let scale = dot(&absolute(&u), &largest.unwrap().download());
     close::<P::Scalar>("tangent", &[left], &[right], terms, scale)
+}
+
+/// Actions that are made once are the actions; their targets need not be empty before.
+pub fn once<P, B>(op: &P, bound: &B, terms: usize, seed: u64) -> Result<(), TestCaseError>
+where
+    P: Parametric,
+    B: Parametric<Scalar = f64>,
+{
+    for k in [1, 2] {
+        let (u, v) = pair(op, k, seed);
+        let mut y = filled(op.output_block(k), &vec![f64::NAN; k * op.outputs()]);
+        op.apply_once(&filled(op.input_block(k), &v), &mut y)
+            .unwrap();
+        let scale = norm(&image(bound, &absolute(&v)));
+        close::<P::Scalar>("once", &y.download(), &image(op, &v), terms, scale)?;
+        let mut x = filled(op.input_block(k), &vec![f64::NAN; k * op.inputs()]);
+        op.adjoint_once(&filled(op.output_block(k), &u), &mut x)
+            .unwrap();
+        let scale = norm(&adjoint_image(bound, &absolute(&u)));
+        close::<P::Scalar>(
+            "once, adjoint",
+            &x.download(),
+            &adjoint_image(op, &u),
+            terms,
+            scale,
+        )?;
+    }
+    Ok(())
 }
