@@ -130,8 +130,8 @@ pub struct Clipper {
     method: Method,
     every: u64,
     steps: u64,
-    /// Whether [`gradients`](Self::gradients) was called in this step.
-    hooked: bool,
+    /// How many of the two hooks were called in this step.
+    hooks: u8,
     report: Vec<LayerReport>,
 }
 
@@ -158,7 +158,7 @@ impl Clipper {
             method: clip::Method::Projection(Projection::default()).into(),
             every: 50,
             steps: 0,
-            hooked: false,
+            hooks: 0,
             report: Vec::new(),
         };
         clipper.arrange();
@@ -313,6 +313,7 @@ impl Clipper {
     /// As [`step`](Self::step).
     pub fn before_forward<M: Module>(&mut self, module: &M) -> Result<M, Error> {
         self.check()?;
+        self.hooks = 1;
         if self.method != Method::SpectralNorm {
             return Ok(module.clone());
         }
@@ -326,7 +327,8 @@ impl Clipper {
     /// with [`Method::GramPenalty`] those of the penalty added.
     ///
     /// # Errors
-    /// As [`step`](Self::step), and [`Error::Layer`] where the Gram bound of a layer takes too long.
+    /// As [`step`](Self::step), and [`Error::Setting`] where there is no Gram bound of a layer, or it takes too long, and
+    /// where [`before_forward`](Self::before_forward) was not called.
     pub fn gradients<M: Module>(
         &mut self,
         module: &M,
@@ -335,7 +337,7 @@ impl Clipper {
         if !self.method.needs_hooks() {
             return Ok(gradients);
         }
-        self.hooked = true;
+        self.hook(1, "before_forward")?;
         let values = self.read(module, |watched| watched.target.is_some());
         let mut changes: HashMap<ParamId, Change<'_>> = HashMap::new();
         if let Method::GramPenalty { weight } = self.method {
@@ -377,13 +379,13 @@ impl Clipper {
     /// # Errors
     /// [`Error::Layer`] when a layer cannot be measured (its weights are not finite, for instance),
     /// [`Error::Changed`] for another module than the traced one, [`Error::Setting`] where the method needs
-    /// [`gradients`](Self::gradients) and the step had none, and as [`check`](Self::check).
+    /// [`gradients`](Self::gradients) and the step had none, and as [`check`](Self::check). The layers that were worked on by then
+    /// have counted on: to go on after an error, [`restore`](Self::restore) the state from before.
     pub fn step<M: Module>(&mut self, mut module: M) -> Result<M, Error> {
         self.check()?;
-        if self.method.needs_hooks() && !std::mem::take(&mut self.hooked) {
-            let problem = "it works in the forward pass and in the gradients: call before_forward and gradients in every \
-                           step, before that of the optimiser";
-            return Err(setting("method", problem.to_owned()));
+        if self.method.needs_hooks() {
+            self.hook(2, "gradients")?;
+            self.hooks = 0;
         }
         self.steps += 1;
         let due = self.steps.is_multiple_of(self.every);
@@ -404,48 +406,64 @@ impl Clipper {
         if due { self.clip(module) } else { Ok(module) }
     }
 
-    fn each_step<M: Module>(&mut self, module: M, how: EachStep) -> Result<M, Error> {
-        let values = self.read(&module, |watched| watched.target.is_some());
-        let (updates, _) = self.move_each(values, |watched, values| {
-            Ok(((), watched.each_step(values, how)?))
-        })?;
-        Ok(Write::to(module, updates))
+    /// Refuses a step of training in which a hook was left out.
+    fn hook(&mut self, called: u8, name: &str) -> Result<(), Error> {
+        if self.hooks == called {
+            self.hooks += 1;
+            return Ok(());
+        }
+        let problem = format!(
+            "it works in the forward pass and in the gradients, so {name} has to be called before this, in every step"
+        );
+        Err(setting("method", problem))
     }
 
-    /// The parameters that `work` moves, and what it says of each layer. Layers are worked on side by side, but for those that
-    /// share a weight: of these the later ones begin with what the earlier ones have left.
+    fn each_step<M: Module>(&mut self, module: M, how: EachStep) -> Result<M, Error> {
+        let has_target = |watched: &Watched| watched.target.is_some();
+        let mut values = self.read(&module, has_target);
+        let work =
+            |watched: &mut Watched, values: &Values| Ok(((), watched.each_step(values, how)?));
+        let (changed, _) = self.move_each(&mut values, has_target, work)?;
+        values.retain(|id, _| changed.contains(id));
+        Ok(Write::to(module, values))
+    }
+
+    /// Lets `work` move the parameters of the layers that `which` chooses. Returns those that have moved, which are in
+    /// `values` then, and what `work` says of each layer. Layers are worked on side by side, but for those that share a
+    /// weight: of these the later ones begin with what the earlier ones have left.
     fn move_each<R: Send>(
         &mut self,
-        mut values: Values,
+        values: &mut Values,
+        which: impl Fn(&Watched) -> bool,
         work: impl Fn(&mut Watched, &Values) -> Result<(R, Values), Error> + Sync,
-    ) -> Result<(Values, Vec<R>), Error> {
+    ) -> Result<(HashSet<ParamId>, Vec<R>), Error> {
         let shared = self.shared();
-        let mut changed = HashSet::new();
-        let mut results: Vec<(usize, R)> = Vec::new();
-        let mut take = |i, done: Result<(R, Values), Error>, values: &mut Values| {
-            let (result, updates) = done?;
-            results.push((i, result));
+        let alone = |watched: &Watched| {
+            let weights = watched.unit.weights();
+            !weights.iter().any(|id| shared.contains(id))
+        };
+        let chosen = |watched: &Watched| which(watched) && alone(watched);
+        let mut done = each(&mut self.watched, chosen, |watched| work(watched, values));
+        let (mut changed, mut results) = (HashSet::new(), Vec::new());
+        let mut take = |done: (usize, Result<(R, Values), Error>), values: &mut Values| {
+            let (result, updates) = done.1?;
+            results.push((done.0, result));
             changed.extend(updates.keys().copied());
             values.extend(updates);
             Ok::<(), Error>(())
         };
-        let alone =
-            |watched: &Watched| !watched.unit.weights().iter().any(|id| shared.contains(id));
-        for (i, done) in each(&mut self.watched, alone, |watched| work(watched, &values)) {
-            take(i, done, &mut values)?;
+        for done in done.drain(..) {
+            take(done, values)?;
         }
         for (i, watched) in self.watched.iter_mut().enumerate() {
-            if !alone(watched) {
-                let done = work(watched, &values);
-                take(i, done, &mut values)?;
+            if which(watched) && !alone(watched) {
+                let done = work(watched, values);
+                take((i, done), values)?;
             }
         }
-        values.retain(|id, _| changed.contains(id));
         results.sort_by_key(|&(i, _)| i);
-        Ok((
-            values,
-            results.into_iter().map(|(_, result)| result).collect(),
-        ))
+        let results = results.into_iter().map(|(_, result)| result).collect();
+        Ok((changed, results))
     }
 
     /// The weights that several layers use.
@@ -480,11 +498,8 @@ impl Clipper {
         };
         let params = params(method.clone());
         let mut values = self.read(&module, |_| true);
-        let (updates, mut reports) = self.move_each(values.clone(), |watched, values| {
-            watched.clip(values, &params)
-        })?;
-        let changed = updates.keys().copied().collect();
-        values.extend(updates);
+        let work = |watched: &mut Watched, values: &Values| watched.clip(values, &params);
+        let (changed, mut reports) = self.move_each(&mut values, |_| true, work)?;
         self.settle_shared(&mut values, &changed, &mut reports)?;
         self.report = reports;
         values.retain(|id, _| changed.contains(id));
@@ -578,20 +593,27 @@ fn params(method: clip::Method) -> Params {
     }
 }
 
-/// What `work` makes of the layers that `which` chooses, behind their places, in their order; side by side.
+/// What `work` makes of the layers that `which` chooses, behind their places, in their order. Layers are worked on side by side,
+/// but for one that is more work than all others leave to a thread: it gets all threads.
 fn each<R: Send>(
     watched: &mut [Watched],
     mut which: impl FnMut(&Watched) -> bool,
     work: impl Fn(&mut Watched) -> R + Sync,
 ) -> Vec<(usize, R)> {
-    let mut chosen: Vec<(usize, &mut Watched)> = watched
-        .iter_mut()
-        .enumerate()
-        .filter(|(_, watched)| which(watched))
-        .collect();
+    let chosen = watched.iter_mut().enumerate();
+    let mut chosen: Vec<(usize, &mut Watched)> = chosen.filter(|(_, w)| which(w)).collect();
     // The longest first, so that none of them is left for the end.
     chosen.sort_by_key(|(_, watched)| std::cmp::Reverse(watched.unit.work()));
-    let mut results = side_by_side(chosen, |_, (i, watched)| (i, work(watched)));
+    let total: usize = chosen.iter().map(|(_, w)| w.unit.work()).sum();
+    let share = total / rayon::current_num_threads();
+    let large = chosen
+        .iter()
+        .take_while(|(_, w)| w.unit.work() > share)
+        .count();
+    let small = chosen.split_off(large);
+    let alone = chosen.into_iter().map(|(i, watched)| (i, work(watched)));
+    let mut results: Vec<(usize, R)> = alone.collect();
+    results.extend(side_by_side(small, |_, (i, watched)| (i, work(watched))));
     results.sort_by_key(|&(i, _)| i);
     results
 }

@@ -440,6 +440,17 @@ fn what_cannot_be_is_refused() {
         panic!("four times two matrices were taken for one");
     };
     assert!(error.to_string().contains("several matrices"), "{error}");
+    let reshaped = trace(&net, &[192, 7], |net: &Net, x: Tensor<3>| {
+        // A matrix as the kernel of a convolution is no layer of the module.
+        let kernel = net.head.weight.val().reshape([1, 192, 5]);
+        burn::tensor::module::conv1d(
+            x,
+            kernel,
+            None,
+            burn::tensor::ops::ConvOptions::new([1], [0], [1], 1),
+        )
+    });
+    assert!(matches!(reshaped, Err(Error::Trace(_))));
     let none = trace(&net, &[8], |_: &Net, x: Tensor<2>| x * 2.0);
     assert!(matches!(none, Err(Error::Trace(_))));
     let other = Net::new(&device());

@@ -173,3 +173,74 @@ fn a_batch_norm_that_two_compositions_share() {
         }
     }
 }
+
+#[derive(Module, Debug)]
+struct Mixed {
+    shared: Conv2d,
+    own: Conv2d,
+    head: Linear,
+}
+
+/// Layers that share a weight and layers with one of their own: reports stay in the order of the forward pass, every use obeys,
+/// and two clippers do the same to the last bit.
+#[test]
+fn shared_weights_beside_others() {
+    let device = device();
+    device.seed(6);
+    let conv = |outs| {
+        Conv2dConfig::new([3, outs], [3, 3])
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+            .init(&device)
+    };
+    let net = Mixed {
+        shared: conv(3),
+        own: conv(4),
+        head: LinearConfig::new(4 * 4 * 4, 5).init(&device),
+    };
+    let forward = |net: &Mixed, x: Tensor<4>| {
+        let y = net.shared.forward(x);
+        let y = net.shared.forward(y.slice([0..1, 0..3, 0..4, 0..4]));
+        net.head.forward(net.own.forward(y).flatten::<2>(1, 3))
+    };
+    let method = || clip::Method::Projection(Projection::default());
+    let run = || {
+        let mut clipper = Clipper::trace(&net, &[3, 9, 9], forward)
+            .unwrap()
+            .norm(0.3)
+            .unwrap()
+            .norm_of("shared", 0.2)
+            .unwrap()
+            .method(method());
+        let clipped = clipper.clip(net.clone()).unwrap();
+        (clipped, clipper.report().to_vec())
+    };
+    let (clipped, report) = run();
+    let names: Vec<&str> = report.iter().map(|layer| &layer.name[..]).collect();
+    assert_eq!(names, ["shared", "shared", "own", "head"]);
+    let valid = clipped.valid();
+    let found = [
+        norm(&[3, 9, 9], |x: Tensor<4>| valid.shared.forward(x)),
+        norm(&[3, 4, 4], |x: Tensor<4>| valid.shared.forward(x)),
+        norm(&[3, 4, 4], |x: Tensor<4>| valid.own.forward(x)),
+        norm(&[64], |x: Tensor<2>| valid.head.forward(x)),
+    ];
+    for (layer, found) in report.iter().zip(found) {
+        assert!(
+            (layer.after / found - 1.0).abs() < 1e-3,
+            "{layer:?} {found}"
+        );
+        assert!(
+            found <= layer.target.unwrap() * (1.0 + 2e-3),
+            "{layer:?} {found}"
+        );
+    }
+    let (again, same) = run();
+    assert_eq!(report, same);
+    let data = |net: &Mixed| {
+        (
+            net.shared.weight.val().into_data(),
+            net.own.weight.val().into_data(),
+        )
+    };
+    assert_eq!(data(&clipped), data(&again));
+}

@@ -333,6 +333,7 @@ fn the_penalty_of_a_batch_norm() {
         .unwrap();
     let mut gradients = GradientsParams::new();
     gradients.register(net.norm.gamma.id, Tensor::<1>::zeros([4], &Device::flex()));
+    clipper.before_forward(&net).unwrap();
     let gradients = clipper.gradients(&net, gradients).unwrap();
     let found = gradient(&net, &gradients, "gamma");
     let expected = -3.0 / (4.0f64 + net.norm.epsilon).sqrt();
@@ -442,11 +443,14 @@ fn methods_that_do_not_apply_say_to_which_layer() {
     let frequency = specclip::clip::Method::Frequency { crop: true };
     let message = refused(clipper(&net, frequency).norm(1.0).unwrap());
     assert!(
-        message.contains("up") && message.contains("convolutions"),
+        message.contains("head") && message.contains("convolutions"),
         "{message}"
     );
     for method in [Method::SpectralNorm, Method::GramPenalty { weight: 1.0 }] {
         let mut clipper = clipper(&net, method).norm(1.0).unwrap();
+        stepped(&mut clipper, &net);
+        let error = clipper.gradients(&net, GradientsParams::new()).unwrap_err();
+        assert!(error.to_string().contains("before_forward"), "{error}");
         clipper.before_forward(&net).unwrap();
         let error = clipper.step(net.clone()).unwrap_err().to_string();
         assert!(error.contains("gradients"), "{error}");

@@ -64,7 +64,7 @@ pub enum Error {
     },
     /// Training has led to numbers that are none.
     #[error(
-        "the loss is not a finite number in step {step}; lower the learning rate, or clip layers to a smaller norm"
+        "the loss or a weight is not a finite number in step {step}; lower the learning rate, or clip layers to a smaller norm"
     )]
     Diverged {
         /// The step, from 1 on.

@@ -67,6 +67,11 @@ impl ConvNorm {
         }
     }
 
+    /// Its batch normalisation, if it has one, into a list of a network's.
+    fn norms_mut<'a>(&'a mut self, to: &mut Vec<&'a mut BatchNorm>) {
+        to.extend(self.norm.as_mut());
+    }
+
     fn activated(&self, x: Tensor<4>) -> Tensor<4> {
         relu(self.forward(x))
     }

@@ -132,6 +132,47 @@ fn the_network_that_an_epoch_ends_with_obeys() {
     assert_eq!(record.epochs[0].layers[0].target, Some(0.3));
 }
 
+/// A clip at the end of an epoch that changes the scale of a layer a lot leaves batch normalisations with statistics of
+/// the layer as it is now.
+#[test]
+fn statistics_are_those_of_clipped_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, mut settings) = (data(), settings());
+    settings.clipping.every = 1000;
+    settings.clipping.targets[0].norm = 0.1;
+    let run = Run::start(folder.path(), settings.clone(), &data, Options::default()).unwrap();
+    run.finish(&mut Counted::default()).unwrap();
+    let path = folder.path().join("last.safetensors");
+    let (_, network) = Checkpoint::load(&path).unwrap();
+    let Network::SimpleConv(net) = &network else {
+        panic!("{network:?}");
+    };
+    let sampling = Sampling {
+        normalization: settings.normalization,
+        ..Sampling::usual(DatasetKind::Mnist, data.train.len(), 0)
+    };
+    let batch = Batches::evaluation(&data.train, &sampling)
+        .unwrap()
+        .next()
+        .unwrap();
+    let images = TensorData::new(batch.images, [data.train.len(), 1, 28, 28]);
+    let images = Tensor::from_data(images, &Device::flex());
+    let outputs: Tensor<4> = net.convolution().conv.forward(images);
+    let outputs = outputs.swap_dims(0, 1).reshape([4, -1]);
+    let found: Vec<f32> = outputs.var(1).into_data().iter::<f32>().collect();
+    let norm = net.convolution().norm.as_ref().unwrap();
+    let kept: Vec<f32> = norm
+        .running_var
+        .value_sync()
+        .into_data()
+        .iter::<f32>()
+        .collect();
+    for (found, kept) in found.iter().zip(&kept) {
+        // Of ten batches, with images mirrored at random.
+        assert!((kept / found - 1.0).abs() < 0.3, "{kept} {found}");
+    }
+}
+
 /// What the record says of a rival's layers is what the network that is loaded has, and its accuracy is that of this
 /// network: with spectral normalisation neither is that of the weights that are trained.
 #[test]

@@ -36,8 +36,8 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
     /// When a weight has the wrong size or is not finite; then nothing is changed.
     fn set_weights(&mut self, weights: &[Vec<Self::Scalar>]) -> Result<(), Error>;
 
-    /// [`apply`](LinearOperator::apply) to one vector with weights that are replaced afterwards. The same up to rounding; what an
-    /// operator prepares for further actions is not prepared.
+    /// [`apply`](LinearOperator::apply), the same up to rounding, where the weights will hardly act again, because others take
+    /// their place: what an operator prepares for further actions need not be prepared.
     ///
     /// # Errors
     /// As [`LinearOperator::apply`].
@@ -45,7 +45,7 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
         self.apply(x, y)
     }
 
-    /// [`adjoint`](LinearOperator::adjoint) on one vector with weights that are replaced afterwards.
+    /// [`adjoint`](LinearOperator::adjoint), the same up to rounding, where the weights will hardly act again.
     ///
     /// # Errors
     /// As [`LinearOperator::adjoint`].
@@ -94,7 +94,7 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
             let mut weights: Vec<Vec<_>> = self.weights().iter().map(|w| w.to_vec()).collect();
             weights[i].clone_from(direction);
             moved.set_weights(&weights)?;
-            moved.apply(v, &mut term)?;
+            moved.apply_once(v, &mut term)?;
             for (t, &x) in total.as_mut_slice().iter_mut().zip(term.as_slice()) {
                 *t += x;
             }

@@ -53,7 +53,7 @@ impl Watched {
     pub(super) fn misfit(&self, method: &Method) -> Option<&'static str> {
         self.target?;
         let dense = self.unit.layer.kind == Kind::Dense;
-        let convolution = matches!(self.unit.layer.kind, Kind::Conv(_));
+        let convolution = matches!(self.unit.layer.kind, Kind::Conv(_) | Kind::ConvTranspose(_));
         let normalises = self.unit.batch_norm.is_some()
             || matches!(self.unit.layer.kind, Kind::BatchNorm { .. });
         match method {

@@ -45,7 +45,7 @@ impl ConvOps for Flex {
 trait Kernel: Scalar + bytemuck::Pod {}
 impl<T: Scalar + bytemuck::Pod> Kernel for T {}
 
-/// The kernel of a call, which its forward pass has packed.
+/// The kernel of a call, which its forward pass has made.
 fn kernel<T: Kernel>(call: &Call) -> &ConvKernel<T> {
     let packed = call.packed.get().and_then(|kernel| kernel.downcast_ref());
     // A gradient follows the forward pass of its call, on tensors of the same type.
@@ -69,7 +69,7 @@ fn forward<T: Kernel>(x: &FlexTensor, weight: &FlexTensor, call: &Call) -> FlexT
     let mut y = vec![T::default(); shape.iter().product()];
     let kernel = whole(kernel);
     whole(kernel.forward(elements(&x), &mut y));
-    // Packed once for the call and its gradients.
+    // One for the call and its gradients, each of which packs what it needs.
     call.packed.get_or_init(|| Box::new(kernel));
     tensor(y, shape)
 }

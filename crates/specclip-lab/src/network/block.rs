@@ -1,6 +1,7 @@
 //! The block of two 3x3 convolutions with a shortcut (He, Zhang, Ren & Sun, CVPR 2016).
 
 use burn::module::Module;
+use burn::nn::BatchNorm;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
@@ -34,6 +35,14 @@ impl BasicBlock {
             shortcut: shortcut.transpose()?,
             factor,
         })
+    }
+
+    pub(super) fn norms_mut<'a>(&'a mut self, to: &mut Vec<&'a mut BatchNorm>) {
+        self.first.norms_mut(to);
+        self.second.norms_mut(to);
+        if let Some(shortcut) = &mut self.shortcut {
+            shortcut.norms_mut(to);
+        }
     }
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {

@@ -1,6 +1,7 @@
 //! Which network, in words that a file can keep, and the network of these words.
 
 use burn::module::Module;
+use burn::nn::BatchNorm;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +129,17 @@ impl Network {
             Self::ResNet18(net) => net.forward(x),
             Self::Dla(net) => net.forward(x),
         }
+    }
+
+    /// All batch normalisations.
+    pub(crate) fn norms_mut(&mut self) -> Vec<&mut BatchNorm> {
+        let mut norms = Vec::new();
+        match self {
+            Self::SimpleConv(net) => net.norms_mut(&mut norms),
+            Self::ResNet18(net) => net.norms_mut(&mut norms),
+            Self::Dla(net) => net.norms_mut(&mut norms),
+        }
+        norms
     }
 }
 

@@ -1,7 +1,7 @@
 //! Deep layer aggregation (Yu, Wang, Shelhamer & Darrell, CVPR 2018) for small images.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{BatchNorm, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::block::BasicBlock;
@@ -58,6 +58,23 @@ impl Tree {
             right: block(outs, 1)?,
             root,
         })
+    }
+
+    fn norms_mut<'a>(&'a mut self, to: &mut Vec<&'a mut BatchNorm>) {
+        for block in [
+            self.beside.as_mut(),
+            Some(&mut self.left),
+            Some(&mut self.right),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            block.norms_mut(to);
+        }
+        for tree in &mut self.subtrees {
+            tree.norms_mut(to);
+        }
+        self.root.norms_mut(to);
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
@@ -134,6 +151,15 @@ impl Dla {
             trees: trees.into_iter().collect::<Result<_, _>>()?,
             head: LinearConfig::new(512, classes).init(device),
         })
+    }
+
+    pub(super) fn norms_mut<'a>(&'a mut self, to: &mut Vec<&'a mut BatchNorm>) {
+        for layer in &mut self.stem {
+            layer.norms_mut(to);
+        }
+        for tree in &mut self.trees {
+            tree.norms_mut(to);
+        }
     }
 
     /// Logits (examples, classes) of a batch (examples, channels, height, width).

@@ -1,7 +1,7 @@
 //! ResNet-18 for small images (He, Zhang, Ren & Sun, CVPR 2016).
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{BatchNorm, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::block::BasicBlock;
@@ -44,6 +44,13 @@ impl ResNet18 {
             blocks,
             head: LinearConfig::new(512, classes).init(device),
         })
+    }
+
+    pub(super) fn norms_mut<'a>(&'a mut self, to: &mut Vec<&'a mut BatchNorm>) {
+        self.stem.norms_mut(to);
+        for block in &mut self.blocks {
+            block.norms_mut(to);
+        }
     }
 
     /// Logits (examples, classes) of a batch (examples, channels, height, width).

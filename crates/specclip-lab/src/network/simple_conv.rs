@@ -1,7 +1,7 @@
 //! One convolution and one dense layer.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{BatchNorm, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use specclip::operator::{ConvKernel, ConvParams, PaddingMode};
@@ -104,6 +104,15 @@ impl SimpleConv {
             conv: build.conv_with(weight, params)?,
             head: LinearConfig::new(output.iter().product(), config.classes).init(device),
         })
+    }
+
+    pub(super) fn norms_mut<'a>(&'a mut self, to: &mut Vec<&'a mut BatchNorm>) {
+        self.conv.norms_mut(to);
+    }
+
+    /// The convolution, with its batch normalisation if there is one.
+    pub fn convolution(&self) -> &ConvNorm {
+        &self.conv
     }
 
     /// Logits (examples, classes) of a batch (examples, channels, height, width).

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -16,6 +16,9 @@ use crate::batches::{Batch, Batches};
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::network::Network;
+
+/// Batches by which running statistics are measured.
+const STATISTICS: usize = 10;
 
 /// Everything that a step changes, but for the network itself.
 pub(super) struct Learner {
@@ -65,9 +68,10 @@ impl Learner {
             return Err(Error::Diverged { step });
         }
         if holds {
-            gradients = timed(&mut seconds.clipping, || {
+            let changed = timed(&mut seconds.clipping, || {
                 clipper.gradients(&network, gradients)
-            })?;
+            });
+            gradients = changed.map_err(|error| diverged(error, step))?;
         }
         let mut network = timed(&mut seconds.training, || {
             self.optimizer.step(rate, network, gradients)
@@ -82,6 +86,28 @@ impl Learner {
     /// Whether layers are clipped now and then; where they are not, the clipper measures when it is told to clip.
     pub fn clips(&self) -> bool {
         self.method.clips_now_and_then()
+    }
+
+    /// Clips, after step `step`, or measures where layers are not clipped now and then.
+    pub fn clip(&mut self, network: Network, step: u64) -> Result<Network, Error> {
+        let clipped = self.clipper.clip(network);
+        clipped.map_err(|error| diverged(error, step))
+    }
+
+    /// Measures the running statistics of batch normalisations anew, after a clip: those that there are belong to layers as
+    /// they were before it, and would take some steps of training to catch up. In a deep network one wrong scale after the
+    /// other makes all outputs the same.
+    pub fn measure_statistics(&self, network: &Network, batches: Batches<'_>) {
+        // The same statistics, and no pass that waits for its gradient.
+        let mut network = network.clone().no_grad();
+        for (i, batch) in batches.take(STATISTICS).enumerate() {
+            for norm in network.norms_mut() {
+                norm.training = Param::from_bool(true);
+                // The mean of all batches so far; nothing of the old ones.
+                norm.momentum = 1.0 / (i + 1) as f64;
+            }
+            drop(network.forward(images(batch.images, self.input, &self.device)));
+        }
     }
 
     /// The norms of all layers as the last clip left them, or found them where nothing is clipped.

@@ -291,6 +291,7 @@ impl<'a> Run<'a> {
         total: u64,
         observer: &mut dyn Observer,
     ) -> Result<Self, Error> {
+        let epoch = self.position.epoch;
         if self.position.batch >= total {
             self.position.epoch += 1;
             self.position.batch = 0;
@@ -298,9 +299,18 @@ impl<'a> Run<'a> {
         // What is measured, and may be kept as the best, obeys, even where its last step was not one that
         // clips.
         if self.learner.clips() && !self.clips_at(self.position.step) {
-            let (clipper, spent) = (&mut self.learner.clipper, &mut self.begun.seconds.clipping);
-            self.network = timed(spent, || clipper.clip(self.network))?;
+            let (learner, step) = (&mut self.learner, self.position.step);
+            let spent = &mut self.begun.seconds.clipping;
+            self.network = timed(spent, || learner.clip(self.network, step))?;
             self.count_clip()?;
+        }
+        if self.learner.clips() && self.settings.network.batch_norm() {
+            let sampling = self.settings.sampling();
+            let batches = Batches::training(&self.data.train, &sampling, epoch)?;
+            let spent = &mut self.begun.seconds.evaluation;
+            timed(spent, || {
+                self.learner.measure_statistics(&self.network, batches);
+            });
         }
         let figures = self.measure(rate)?;
         observer.epoch(&figures);
@@ -326,8 +336,8 @@ impl<'a> Run<'a> {
                 });
             }
             if !learner.clips() {
-                // Nothing has a target, so nothing is moved.
-                learner.clipper.clip(network.valid())?;
+                // It only measures.
+                learner.clip(network.valid(), self.position.step)?;
             }
             Ok(score)
         });

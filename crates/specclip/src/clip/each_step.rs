@@ -10,6 +10,7 @@ use crate::Real;
 use crate::block::Columns;
 use crate::error::Error;
 use crate::operator::Structure;
+use crate::random::Random;
 use crate::weight::Parametric;
 
 /// How a norm above c is brought down after each step of the optimiser. What is above is found by one
@@ -46,12 +47,13 @@ impl EachStep {
             Self::SoftCap => {
                 let matrix = matrix(op, "soft cap")?;
                 let capped = soft_cap(&matrix, found.sigma, c);
-                // The polynomial shortens vectors, but for a singular value of more than twice what was followed, far
-                // beyond which it explodes.
-                if capped.norm_l2() > matrix.norm_l2() {
-                    return scale::multiply(op, c / found.sigma);
+                // Singular values of more than about twice what was followed explode in the polynomial: what comes out
+                // above all others is found at once.
+                if norm_estimate(&capped) <= 1.5 * found.sigma {
+                    write(op, capped.as_ref())
+                } else {
+                    scale::multiply(op, c / found.sigma)
                 }
-                write(op, capped.as_ref())
             }
             Self::Hammer => {
                 let mut matrix = matrix(op, "hammer")?;
@@ -123,6 +125,22 @@ fn strength(ratio: f64) -> f64 {
         }
     }
     high
+}
+
+/// The norm of a matrix by ten iterations of the power method: a lower estimate.
+fn norm_estimate(matrix: &Mat<f64>) -> f64 {
+    let mut random = Random::new(0);
+    let mut v = Columns::<f64>::zeros(matrix.ncols(), 1);
+    random.fill(&mut v);
+    let mut v = Mat::from_fn(matrix.ncols(), 1, |i, _| v.as_slice()[i]);
+    let mut norm = 0.0;
+    for _ in 0..10 {
+        let u = matrix * &v;
+        norm = u.norm_l2() / v.norm_l2();
+        v = matrix.transpose() * &u;
+        v *= faer::Scale(1.0 / v.norm_l2());
+    }
+    norm
 }
 
 /// X + a X X'X.

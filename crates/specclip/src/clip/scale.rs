@@ -49,7 +49,7 @@ fn check_doubled<P: Parametric + ?Sized>(
     Random::new(0).fill(&mut x);
     let image = |op: &P| -> Result<Columns<P::Scalar>, Error> {
         let mut y = op.output_block(1);
-        op.apply(&x, &mut y)?;
+        op.apply_once(&x, &mut y)?;
         Ok(y)
     };
     let before = image(op)?;

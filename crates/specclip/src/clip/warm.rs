@@ -80,7 +80,14 @@ impl<T: Real> Warm<T> {
     {
         let known = self.start(op)?;
         let once = known.is_some();
-        let iterations = if known.is_some() { 1 } else { FIRST };
+        let apply = |x: &_, y: &mut _| match once {
+            true => op.apply_once(x, y),
+            false => op.apply(x, y),
+        };
+        let adjoint = |y: &_, x: &mut _| match once {
+            true => op.adjoint_once(y, x),
+            false => op.adjoint(y, x),
+        };
         let mut found = Followed {
             sigma: 0.0,
             u: op.output_block(1),
@@ -91,27 +98,18 @@ impl<T: Real> Warm<T> {
             }),
         };
         let mut next = op.input_block(1);
-        for _ in 0..iterations {
-            match once {
-                true => op.apply_once(&found.v, &mut found.u),
-                false => op.apply(&found.v, &mut found.u),
-            }?;
-            let image = check_norm(found.u.norms()[0])?;
+        for _ in 0..if once { 1 } else { FIRST } {
+            apply(&found.v, &mut found.u)?;
             // Before M' is applied: the square of sigma_1 may be too large or too small for the type.
-            found
-                .u
-                .scale(&[if image > 0.0 { 1.0 / image } else { 0.0 }]);
-            match once {
-                true => op.adjoint_once(&found.u, &mut next),
-                false => op.adjoint(&found.u, &mut next),
-            }?;
-            found.sigma = check_norm(next.norms()[0])?;
-            if found.sigma == 0.0 {
+            let image = normalise(&mut found.u)?;
+            adjoint(&found.u, &mut next)?;
+            found.sigma = normalise(&mut next)?;
+            if image == 0.0 || found.sigma == 0.0 {
+                found.sigma = 0.0;
                 // Another one next time: this one may be all that is mapped to zero.
                 self.vector = None;
                 return Ok(found);
             }
-            next.scale(&[1.0 / found.sigma]);
             std::mem::swap(&mut found.v, &mut next);
         }
         self.vector = Some(found.v.as_slice().to_vec());
@@ -284,13 +282,21 @@ impl<T: Real> Warm<T> {
     }
 }
 
-fn check_norm(norm: f64) -> Result<f64, Error> {
-    if norm.is_finite() {
-        return Ok(norm);
+/// Divides a vector by its norm and returns that; a vector too short for it becomes zero, with norm 0.
+fn normalise<T: Real>(x: &mut Columns<T>) -> Result<f64, Error> {
+    let norm = x.norms()[0];
+    if !norm.is_finite() {
+        return Err(Error::NonFinite {
+            what: "the norm of the operator's action".to_owned(),
+            index: 0,
+            value: norm,
+        });
     }
-    Err(Error::NonFinite {
-        what: "the norm of the operator's action".to_owned(),
-        index: 0,
-        value: norm,
-    })
+    let inverse = T::from_f64(1.0 / norm);
+    if !inverse.is_finite() {
+        x.as_mut_slice().fill(T::ZERO);
+        return Ok(0.0);
+    }
+    x.scale(&[1.0 / norm]);
+    Ok(norm)
 }

@@ -157,10 +157,8 @@ impl<T: Real> Convolution<T> {
         }
     }
 
-    /// Where there are no groups: the matrices of many groups are small, and packing them is little work.
     fn unpacked(&self) -> Option<Unpacked<'_, T>> {
-        let new = || Unpacked::new(&self.layout, self.geometry.output_plane(), &self.weight);
-        (self.geometry.groups == 1).then(new)
+        Unpacked::new(&self.layout, self.geometry.output_plane(), &self.weight)
     }
 
     fn backward_into(&self, batch: usize, y: &[T], target: &mut [T]) {

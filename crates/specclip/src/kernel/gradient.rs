@@ -92,7 +92,7 @@ impl<T: Real> Samples<'_, T> {
             let range = start..lines.end.min(start + chunk);
             let count = range.len() * width;
             let target = &mut columns[..depth * count];
-            self::columns(layout, &self.starts, self.v, group, range.clone(), target);
+            im2col(layout, &self.starts, self.v, group, range.clone(), target);
             self.outputs(group, range, &mut scaled[..rows * count]);
             T::matmul(
                 MatMut::from_row_major_slice_mut(&mut product, rows, depth),
@@ -122,7 +122,7 @@ impl<T: Real> Samples<'_, T> {
 }
 
 /// Rows (channel, tap) of the im2col matrix of padded inputs `v`, for a range of lines of all images.
-pub(super) fn columns<T: Real>(
+pub(super) fn im2col<T: Real>(
     layout: &Layout,
     starts: &[usize],
     v: &[T],
