@@ -12,8 +12,8 @@
 //! tensor does not, from 4 million elements on (`sum_f32_parallel` of burn-flex 0.22.1): no step here
 //! makes one, the loss is a mean over a batch. The number of threads is therefore one of the settings.
 //!
-//! An epoch ends with a clip, after which the running statistics of batch normalisations are measured anew, so that the network that
-//! is measured and kept obeys and works.
+//! An epoch ends with a clip. Where batch normalisations are no part of what is clipped, their running statistics are measured anew
+//! after it, so that the network that is measured and kept obeys and works.
 //!
 //! A step of training is: a batch that depends on seed, epoch and place alone ([`crate::Batches`]); the
 //! mean cross entropy and its gradient; a step of the optimiser; and what the

@@ -6,7 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use specclip_burn::Clipper;
 use specclip_lab::network::{Network, NetworkConfig};
 use specclip_lab::train::{
-    Checkpoint, ClipMethod, Data, Epoch, Observer, Options, Progress, Recipe, Run, Settings, Target,
+    BatchNorms, Checkpoint, ClipMethod, Data, Epoch, Observer, Options, Progress, Recipe, Run,
+    Settings, Target,
 };
 use specclip_lab::{Batches, Dataset, DatasetKind, Error, Sampling};
 
@@ -170,6 +171,46 @@ fn statistics_are_those_of_clipped_layers() {
     for (found, kept) in found.iter().zip(&kept) {
         // Of ten batches, with images mirrored at random.
         assert!((kept / found - 1.0).abs() < 0.3, "{kept} {found}");
+    }
+}
+
+/// The norms of a record are those of the network that is saved, whatever batch normalisations do.
+#[test]
+fn norms_are_those_of_the_checkpoint_with_batch_norms() {
+    let all = [BatchNorms::Keep, BatchNorms::Clip, BatchNorms::Compose];
+    for (batch_norms, method) in all
+        .into_iter()
+        .flat_map(|b| [ClipMethod::Projection, ClipMethod::FastClip].map(|m| (b, m)))
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, mut settings) = (data(), settings());
+        settings.clipping.method = method;
+        settings.clipping.batch_norms = batch_norms;
+        let run = Run::start(folder.path(), settings.clone(), &data, Options::default()).unwrap();
+        let record = run.finish(&mut Counted::default()).unwrap();
+        let path = folder.path().join("last.safetensors");
+        let (_, network) = Checkpoint::load(&path).unwrap();
+        let Network::SimpleConv(net) = &network else {
+            panic!("{network:?}");
+        };
+        let kinds = match batch_norms {
+            BatchNorms::Keep => specclip_burn::BatchNorms::Keep,
+            BatchNorms::Clip => specclip_burn::BatchNorms::Clip,
+            BatchNorms::Compose => specclip_burn::BatchNorms::Compose,
+        };
+        let clipper = Clipper::trace(net, &[1, 28, 28], |net, x| net.forward(x)).unwrap();
+        let mut clipper = clipper.batch_norms(kinds);
+        clipper.clip(net.clone()).unwrap();
+        let layers = &record.epochs.last().unwrap().layers;
+        assert_eq!(layers.len(), clipper.report().len());
+        for (layer, found) in layers.iter().zip(clipper.report()) {
+            let difference = (layer.norm / found.after - 1.0).abs();
+            assert!(difference < 1e-3, "{batch_norms:?}: {layer:?} {found:?}");
+        }
+        assert_eq!(
+            accuracy(&network, &settings, &data.test),
+            record.epochs[2].test_accuracy
+        );
     }
 }
 

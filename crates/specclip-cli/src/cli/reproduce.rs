@@ -19,7 +19,8 @@ const EXAMPLES: &str = "Examples:
   specclip reproduce fig5b --out results
   specclip reproduce fig5b --top 1,5,10 --repetitions 1
 
-Exit codes: 0 done; 1 a value of fig5a missed its tolerance; 2 bad usage or bad input.";
+Exit codes: 0 done; 1 a value of fig5a missed its tolerance, or a norm of fig1 did not converge; 2 bad usage or bad \
+input.";
 
 /// The arguments of `specclip reproduce`.
 #[derive(Args, Debug)]

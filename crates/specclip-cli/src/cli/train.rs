@@ -251,18 +251,18 @@ pub enum TrainMethodArg {
     FastClip,
     /// All weights of the layer times one factor
     Scale,
-    /// Convolutions: singular values clipped at each frequency of the grid, cropped to the kernel
+    /// Convolutions (--layer 'conv*=1'): singular values clipped at each frequency, cropped to the kernel
     Frequency,
     /// Rival: times one factor after every step, by the power method (Gouk et al. 2021)
     ScaleEachStep,
-    /// Rival: the reshaped kernel divided by its norm in the forward pass (Miyato et al. 2018)
+    /// Rival: the reshaped kernel brought to the norm in the forward pass, from above and below (Miyato et al. 2018)
     SpectralNorm,
     /// Rival: what the Gram bound is above the norm, added to the loss (Delattre et al. 2023); slow for layers with
     /// hundreds of channels
     GramPenalty,
-    /// Rival, dense layers: a polynomial of the singular values (Newhouse et al. 2025)
+    /// Rival, dense layers (--layer 'head=1'): a polynomial of the singular values (Newhouse et al. 2025)
     SoftCap,
-    /// Rival, dense layers: the largest singular value is set (Newhouse et al. 2025)
+    /// Rival, dense layers (--layer 'head=1'): the largest singular value is set (Newhouse et al. 2025)
     Hammer,
 }
 

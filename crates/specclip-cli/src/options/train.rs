@@ -210,6 +210,11 @@ fn clip(settings: &mut Settings, args: &ClippingArgs) -> Result<(), Error> {
             TrainMethodArg::Hammer => ClipMethod::Hammer,
         };
     }
+    if clipping.method == ClipMethod::None && !clipping.targets.is_empty() {
+        return Err(Error::Usage(
+            "--method none clips nothing, and a norm is given; leave one of the two out".into(),
+        ));
+    }
     if let Some(weight) = args.penalty_weight {
         if clipping.method != ClipMethod::GramPenalty {
             return Err(Error::Usage(

@@ -65,14 +65,18 @@ fn settings_that_make_no_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = images(folder.path());
     let out = folder.path().join("run");
-    let cases: [(&str, &[&str]); 15] = [
+    let cases: [(&str, &[&str]); 16] = [
         (
             "--recipe cifar100",
             &["cifar100", "mnist", "cifar10", "simple"],
         ),
         ("--epochs 1", &["--recipe", "--model"]),
         ("--recipe simple --method scale", &["a norm"]),
-        ("--recipe simple --method none --norm 1", &["a method"]),
+        (
+            "--recipe simple --method none --norm 1",
+            &["--method none", "leave one"],
+        ),
+        ("--recipe simple --batch 201", &["201", "200"]),
         (
             "--recipe simple --norm 1 --batch-norm none --layer nowhere=2",
             &["nowhere", "conv.conv"],

@@ -33,6 +33,13 @@ pub(super) fn check(settings: &Settings, data: &Data) -> Result<(), Error> {
         });
     }
     settings.check(train)?;
+    if settings.batch > data.train.len() {
+        let (batch, images) = (settings.batch, data.train.len());
+        return Err(Error::Setting {
+            setting: "batch",
+            problem: format!("{batch} images are more than the {images} there are"),
+        });
+    }
     Batches::training(&data.train, &settings.sampling(), 0).map(|_| ())
 }
 

@@ -15,7 +15,7 @@ use super::parameters;
 use super::record::Record;
 use super::resume::{check, compare, restore};
 use super::score::Score;
-use super::settings::Settings;
+use super::settings::{BatchNorms, Settings};
 use crate::batches::Batches;
 use crate::error::Error;
 use crate::events::EventWriter;
@@ -304,7 +304,9 @@ impl<'a> Run<'a> {
             self.network = timed(spent, || learner.clip(self.network, step))?;
             self.count_clip()?;
         }
-        if self.learner.clips() && self.settings.network.batch_norm() {
+        // Where batch normalisations belong to what is clipped, their statistics are part of the norm.
+        let kept = self.settings.clipping.batch_norms == BatchNorms::Keep;
+        if self.learner.clips() && kept && self.settings.network.batch_norm() {
             let sampling = self.settings.sampling();
             let batches = Batches::training(&self.data.train, &sampling, epoch)?;
             let spent = &mut self.begun.seconds.evaluation;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use specclip_lab::network::NetworkConfig;
 use specclip_lab::train::{
-    ClipMethod, Epoch, LayerNorm, Observer, OptimizerConfig, Progress, Record, Run, Settings,
+    BatchNorms, ClipMethod, Epoch, LayerNorm, Observer, OptimizerConfig, Progress, Record, Run,
+    Settings,
 };
 
 use crate::commands::Outcome;
@@ -88,13 +89,13 @@ impl View {
         if missed.is_empty() {
             return Ok(Outcome::Done);
         }
+        let more = match record.settings.clipping.method {
+            ClipMethod::GramPenalty => " or a larger --penalty-weight",
+            _ => "",
+        };
         complain(&printable(&format!(
-            "warning: not shown to obey at the end: {}; try --method projection{}",
-            missed.join(", "),
-            match record.settings.clipping.method {
-                ClipMethod::GramPenalty => " or a larger --penalty-weight",
-                _ => "",
-            }
+            "warning: above the norm at the end, or not converged: {}; try --method projection{more}",
+            missed.join(", ")
         )));
         Ok(Outcome::Missed)
     }
@@ -114,6 +115,7 @@ fn summary(run: &Run) -> String {
         threads,
         ..
     } = run.settings();
+    let network_norms = network.batch_norm();
     let network = match network {
         NetworkConfig::SimpleConv(_) => "simple-conv",
         NetworkConfig::ResNet18(_) => "ResNet-18",
@@ -134,6 +136,10 @@ fn summary(run: &Run) -> String {
             layers => format!("{layers} to norm {}", target.norm),
         });
     let targets: Vec<String> = targets.collect();
+    let batch_norms = match (network_norms, clipping.batch_norms) {
+        (true, BatchNorms::Keep) => "; norms without batch norms",
+        _ => "",
+    };
     let clipping = match clipping.method {
         ClipMethod::None => "nothing is clipped".to_owned(),
         method => {
@@ -148,7 +154,7 @@ fn summary(run: &Run) -> String {
         }
     };
     format!(
-        "{network} on {} images of {}: {}{steps}, batches of {batch}, {optimizer} at {learning_rate}; {clipping}; seed {seed}, {}",
+        "{network} on {} images of {}: {}{steps}, batches of {batch}, {optimizer} at {learning_rate}; {clipping}{batch_norms}; seed {seed}, {}",
         run.data().train_images,
         run.data().name,
         counted(*epochs as usize, "epoch"),
