@@ -38,6 +38,23 @@ pub fn is_checkpoint(path: &Path) -> bool {
     header().is_some_and(|header| header.metadata.contains_key(ENTRY))
 }
 
+/// Refuses a folder where a file is to be read; of a training run it names the files to choose from.
+pub fn refuse_folder(path: &Path) -> Result<(), Error> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let files = ["best.safetensors", "last.safetensors"];
+    let mut files = files.into_iter().filter(|file| path.join(file).is_file());
+    let hint = match (files.next(), files.next()) {
+        (Some(a), Some(b)) => format!(", such as {a} or {b} of the run"),
+        (Some(a), None) => format!(", such as {a} of the run"),
+        _ => String::new(),
+    };
+    Err(Error::Usage(format!(
+        "{path:?} is a folder; name a file in it{hint}"
+    )))
+}
+
 /// The network of a checkpoint as an ONNX model.
 pub fn onnx(path: &Path) -> Result<Vec<u8>, Error> {
     lab::onnx(path)

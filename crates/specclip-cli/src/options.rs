@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobMatcher};
 use specclip_onnx::Model;
 
-use crate::checkpoint::{self, is_checkpoint};
+use crate::checkpoint::{self, is_checkpoint, refuse_folder};
 use crate::cli::shared::{NetworkArgs, RecordArgs};
 use crate::error::Error;
 use crate::output::Target;
@@ -95,6 +95,9 @@ impl Network {
 
     /// Reads the model.
     pub fn load(&self) -> Result<Model, Error> {
+        if let Source::File(path) = &self.source {
+            refuse_folder(path)?;
+        }
         Ok(match &self.source {
             Source::BuiltIn => specclip_onnx::load_bytes(BUILT_IN, &self.reading)?,
             Source::File(path) if is_checkpoint(path) => {

@@ -191,6 +191,11 @@ mod lab {
             &command.arg(&short).output().expect("a run"),
             &["short.safetensors"],
         );
+        let run = checkpoint.parent().expect("a folder");
+        let words = ["is a folder", "best.safetensors or last.safetensors"];
+        refuse(run, &to("net.onnx"), &words);
+        let mut command = program("spectrum");
+        refused(&command.arg(run).output().expect("a run"), &words);
         // A clipped network cannot go on training where the checkpoint was.
         let mut command = program("clip");
         command

@@ -112,6 +112,46 @@ fn a_run_its_record_and_its_best_network() {
     assert_eq!(counted.steps, 0);
 }
 
+/// Two epochs and then one more are three.
+#[test]
+fn a_run_that_is_over_may_get_more_epochs() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (data, settings) = (data(), settings());
+    let options = Options::default;
+    let run = Run::start(whole.path(), settings.clone(), &data, options()).unwrap();
+    let expected = run.finish(&mut Counted::default()).unwrap();
+    let mut short = settings.clone();
+    short.epochs = 2;
+    let run = Run::start(parts.path(), short.clone(), &data, options()).unwrap();
+    assert_eq!(run.finish(&mut Any).unwrap().epochs.len(), 2);
+    let run = Run::resume(parts.path(), &settings, &data, options()).unwrap();
+    let found = run.finish(&mut Any).unwrap();
+    assert_eq!(found.settings, expected.settings);
+    assert!(found.finished);
+    for (found, expected) in found.epochs.iter().zip(&expected.epochs) {
+        let figures = |e: &Epoch| (e.step, e.train_loss, e.test_loss, e.layers.clone());
+        assert_eq!(figures(found), figures(expected));
+    }
+    // Fewer than there were is another run, and so are more where steps have ended it.
+    let fewer = Run::resume(parts.path(), &short, &data, options());
+    assert!(matches!(fewer.err(), Some(Error::Different { .. })));
+    let ended = tempfile::tempdir().unwrap();
+    short.steps = Some(30);
+    let run = Run::start(ended.path(), short.clone(), &data, options()).unwrap();
+    run.finish(&mut Any).unwrap();
+    short.epochs = 3;
+    let more = Run::resume(ended.path(), &short, &data, options());
+    assert!(matches!(more.err(), Some(Error::Different { .. })));
+}
+
+/// Looks at nothing.
+struct Any;
+
+impl Observer for Any {
+    fn step(&mut self, _: &Progress) {}
+    fn epoch(&mut self, _: &Epoch) {}
+}
+
 /// The clip at the end of an epoch is there even where its last step is not a multiple of `every`, and it is counted.
 #[test]
 fn the_network_that_an_epoch_ends_with_obeys() {

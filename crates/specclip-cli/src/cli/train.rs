@@ -82,7 +82,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Go on with the run in the folder, if there is one
+    /// Go on with the run in the folder, if there is one; with more --epochs even where it is over
     #[arg(long)]
     pub resume: bool,
 

@@ -19,6 +19,7 @@ enum Format {
 /// Reads the checkpoint and writes its network.
 pub fn run(args: &ExportArgs) -> Result<Outcome, Error> {
     let format = format(&args.output)?;
+    checkpoint::refuse_folder(&args.checkpoint)?;
     let write = |bytes: &[u8], companion: Option<(&Path, &[u8])>| {
         let file = (args.output.as_path(), bytes);
         specclip_onnx::write_new(file, companion, &args.checkpoint, args.force)

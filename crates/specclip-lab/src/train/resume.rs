@@ -43,7 +43,8 @@ pub(super) fn check(settings: &Settings, data: &Data) -> Result<(), Error> {
     Batches::training(&data.train, &settings.sampling(), 0).map(|_| ())
 }
 
-/// A run goes on with the settings and the images that it began with.
+/// A run goes on with the settings and the images that it began with; only the number of its epochs may be larger, where it has
+/// not been ended by a number of steps: no step depends on how many epochs follow.
 pub(super) fn compare(
     folder: &Folder,
     state: &State,
@@ -56,7 +57,11 @@ pub(super) fn compare(
             difference,
         })
     };
-    if let Some(difference) = state.settings.difference(settings) {
+    let mut begun = state.settings.clone();
+    if begun.steps.is_none() {
+        begun.epochs = begun.epochs.max(settings.epochs);
+    }
+    if let Some(difference) = begun.difference(settings) {
         return different(difference);
     }
     let id = data.id();

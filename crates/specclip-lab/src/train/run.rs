@@ -121,7 +121,7 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// Goes on with the run in a folder, from its last checkpoint.
+    /// Goes on with the run in a folder, from its last checkpoint; with more epochs, if the settings ask for them.
     ///
     /// # Errors
     /// When there is none or it is damaged, settings or images are not those of the run, another
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
             events: EventWriter::resume(&folder.events(), state.position.step)?,
             folder,
             options,
-            settings: state.settings,
+            settings: settings.clone(),
             data,
             id: state.data,
             position: state.position,

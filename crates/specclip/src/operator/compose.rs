@@ -51,6 +51,38 @@ where
         })
     }
 
+    /// `y` <- M `x` by one or another way of the two operators to act.
+    fn forward(
+        &self,
+        (x, y): (&B::Block, &mut B::Block),
+        inner: impl Fn(&B, &B::Block, &mut B::Block) -> Result<(), Error>,
+        outer: impl Fn(&A, &B::Block, &mut B::Block) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        check_action("composition", (self.inputs(), x), (self.outputs(), &*y))?;
+        self.with_between(x.cols(), |between| {
+            inner(&self.inner, x, between)?;
+            outer(&self.outer, between, y)
+        })
+    }
+
+    /// `x` <- M' `y` by one or another way of the two operators' adjoints to act.
+    fn backward(
+        &self,
+        (y, x): (&B::Block, &mut B::Block),
+        inner: impl Fn(&B, &B::Block, &mut B::Block) -> Result<(), Error>,
+        outer: impl Fn(&A, &B::Block, &mut B::Block) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        check_action(
+            "composition's adjoint",
+            (self.outputs(), y),
+            (self.inputs(), &*x),
+        )?;
+        self.with_between(y.cols(), |between| {
+            outer(&self.outer, y, between)?;
+            inner(&self.inner, between, x)
+        })
+    }
+
     /// Runs `work` with a block for the values between the two.
     fn with_between<R>(&self, k: usize, work: impl FnOnce(&mut B::Block) -> R) -> R {
         self.between.with(
@@ -86,23 +118,11 @@ where
     }
 
     fn apply(&self, x: &Self::Block, y: &mut Self::Block) -> Result<(), Error> {
-        check_action("composition", (self.inputs(), x), (self.outputs(), &*y))?;
-        self.with_between(x.cols(), |between| {
-            self.inner.apply(x, between)?;
-            self.outer.apply(between, y)
-        })
+        self.forward((x, y), B::apply, A::apply)
     }
 
     fn adjoint(&self, y: &Self::Block, x: &mut Self::Block) -> Result<(), Error> {
-        check_action(
-            "composition's adjoint",
-            (self.outputs(), y),
-            (self.inputs(), &*x),
-        )?;
-        self.with_between(y.cols(), |between| {
-            self.outer.adjoint(y, between)?;
-            self.inner.adjoint(between, x)
-        })
+        self.backward((y, x), B::adjoint, A::adjoint)
     }
 
     /// A convolution whose channels are then multiplied is a convolution.
@@ -141,23 +161,11 @@ where
     }
 
     fn apply_once(&self, x: &Self::Block, y: &mut Self::Block) -> Result<(), Error> {
-        check_action("composition", (self.inputs(), x), (self.outputs(), &*y))?;
-        self.with_between(x.cols(), |between| {
-            self.inner.apply_once(x, between)?;
-            self.outer.apply_once(between, y)
-        })
+        self.forward((x, y), B::apply_once, A::apply_once)
     }
 
     fn adjoint_once(&self, y: &Self::Block, x: &mut Self::Block) -> Result<(), Error> {
-        check_action(
-            "composition's adjoint",
-            (self.outputs(), y),
-            (self.inputs(), &*x),
-        )?;
-        self.with_between(y.cols(), |between| {
-            self.outer.adjoint_once(y, between)?;
-            self.inner.adjoint_once(between, x)
-        })
+        self.backward((y, x), B::adjoint_once, A::adjoint_once)
     }
 
     /// Those of the inner operator, or of the outer one where the inner has none: a convolution

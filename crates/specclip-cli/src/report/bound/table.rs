@@ -246,11 +246,14 @@ fn share(step: &Step) -> String {
         .map_or_else(String::new, |share| significant(share, 3))
 }
 
+/// A factor of no more than this, which the table shows as 1 or little more, raises nothing.
+const RAISES: f64 = 1.01;
+
 /// The steps whose factors raise the bound most.
 fn most(steps: &[Step]) -> Option<String> {
     let mut shares: Vec<(f64, &Step)> = steps
         .iter()
-        .filter_map(|step| Some((step.contribution.filter(|&share| share > 1.0)?, step)))
+        .filter_map(|step| Some((step.contribution.filter(|&share| share > RAISES)?, step)))
         .collect();
     shares.sort_by(|a, b| b.0.total_cmp(&a.0));
     let named: Vec<String> = shares
