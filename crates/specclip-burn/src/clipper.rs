@@ -263,9 +263,6 @@ impl Clipper {
     #[must_use]
     pub fn method(mut self, method: impl Into<Method>) -> Self {
         self.method = method.into();
-        for watched in &mut self.watched {
-            watched.division = None;
-        }
         self
     }
 
@@ -314,12 +311,7 @@ impl Clipper {
     pub fn before_forward<M: Module>(&mut self, module: &M) -> Result<M, Error> {
         self.check()?;
         self.hooks = 1;
-        if self.method != Method::SpectralNorm {
-            return Ok(module.clone());
-        }
-        let values = self.read(module, |watched| watched.target.is_some());
-        let normalised = normalised(&mut self.watched, &values)?;
-        Ok(Write::to(module.clone(), normalised))
+        divided(module, &self.method, &mut self.watched)
     }
 
     /// What the optimiser is to be given for the gradients of the module that
@@ -338,19 +330,20 @@ impl Clipper {
             return Ok(gradients);
         }
         self.hook(1, "before_forward")?;
-        let values = self.read(module, |watched| watched.target.is_some());
+        let values = read(&self.watched, module, Watched::has_target);
         let mut changes: HashMap<ParamId, Change<'_>> = HashMap::new();
         if let Method::GramPenalty { weight } = self.method {
             for (id, penalty) in penalties(&mut self.watched, &values, weight)? {
                 let add = move |old: &[f32]| old.iter().zip(&penalty).map(|(a, b)| a + b).collect();
                 changes.insert(id, Box::new(add));
             }
-        }
-        for Watched { unit, division, .. } in &self.watched {
-            if let Some(division) = division {
-                let weight = unit.weight(&values)?;
-                let pull_back = move |old: &[f32]| division.pull_back(&unit.layer, weight, old);
-                changes.insert(unit.layer.weight, Box::new(pull_back));
+        } else {
+            for Watched { unit, division, .. } in &self.watched {
+                if let Some(division) = division {
+                    let weight = unit.weight(&values)?;
+                    let pull_back = move |old: &[f32]| division.pull_back(&unit.layer, weight, old);
+                    changes.insert(unit.layer.weight, Box::new(pull_back));
+                }
             }
         }
         Ok(replace(module, gradients, changes))
@@ -363,13 +356,8 @@ impl Clipper {
     /// As [`step`](Self::step).
     pub fn effective<M: Module>(&self, module: &M) -> Result<M, Error> {
         self.check()?;
-        if self.method != Method::SpectralNorm {
-            return Ok(module.clone());
-        }
-        let values = self.read(module, |watched| watched.target.is_some());
         // What is followed in training stays where it is.
-        let normalised = normalised(&mut self.watched.clone(), &values)?;
-        Ok(Write::to(module.clone(), normalised))
+        divided(module, &self.method, &mut self.watched.clone())
     }
 
     /// To be called after each step of the optimiser. Parameters keep their identity, so that the
@@ -391,13 +379,10 @@ impl Clipper {
         let due = self.steps.is_multiple_of(self.every);
         match &self.method {
             Method::Clip(clip::Method::FastClip(_)) if !due => {
-                let values = self.read(&module, |watched| watched.target.is_some());
-                for followed in each(
-                    &mut self.watched,
-                    |w| w.target.is_some(),
-                    |w| w.follow(&values),
-                ) {
-                    followed.1?;
+                let values = read(&self.watched, &module, Watched::has_target);
+                let follow = |watched: &mut Watched| watched.follow(&values);
+                for (_, followed) in each(&mut self.watched, Watched::has_target, follow) {
+                    followed?;
                 }
             }
             &Method::EachStep(how) => module = self.each_step(module, how)?,
@@ -419,11 +404,10 @@ impl Clipper {
     }
 
     fn each_step<M: Module>(&mut self, module: M, how: EachStep) -> Result<M, Error> {
-        let has_target = |watched: &Watched| watched.target.is_some();
-        let mut values = self.read(&module, has_target);
+        let mut values = read(&self.watched, &module, Watched::has_target);
         let work =
             |watched: &mut Watched, values: &Values| Ok(((), watched.each_step(values, how)?));
-        let (changed, _) = self.move_each(&mut values, has_target, work)?;
+        let (changed, _) = self.move_each(&mut values, Watched::has_target, work)?;
         values.retain(|id, _| changed.contains(id));
         Ok(Write::to(module, values))
     }
@@ -443,7 +427,7 @@ impl Clipper {
             !weights.iter().any(|id| shared.contains(id))
         };
         let chosen = |watched: &Watched| which(watched) && alone(watched);
-        let mut done = each(&mut self.watched, chosen, |watched| work(watched, values));
+        let done = each(&mut self.watched, chosen, |watched| work(watched, values));
         let (mut changed, mut results) = (HashSet::new(), Vec::new());
         let mut take = |done: (usize, Result<(R, Values), Error>), values: &mut Values| {
             let (result, updates) = done.1?;
@@ -452,7 +436,7 @@ impl Clipper {
             values.extend(updates);
             Ok::<(), Error>(())
         };
-        for done in done.drain(..) {
+        for done in done {
             take(done, values)?;
         }
         for (i, watched) in self.watched.iter_mut().enumerate() {
@@ -484,7 +468,7 @@ impl Clipper {
     pub fn clip<M: Module>(&mut self, module: M) -> Result<M, Error> {
         self.check()?;
         let Method::Clip(method) = &self.method else {
-            let values = self.read(&self.effective(&module)?, |_| true);
+            let values = read(&self.watched, &self.effective(&module)?, |_| true);
             let reports = each(
                 &mut self.watched,
                 |_| true,
@@ -497,7 +481,7 @@ impl Clipper {
             return Ok(module);
         };
         let params = params(method.clone());
-        let mut values = self.read(&module, |_| true);
+        let mut values = read(&self.watched, &module, |_| true);
         let work = |watched: &mut Watched, values: &Values| watched.clip(values, &params);
         let (changed, mut reports) = self.move_each(&mut values, |_| true, work)?;
         self.settle_shared(&mut values, &changed, &mut reports)?;
@@ -529,13 +513,6 @@ impl Clipper {
             values.extend(updates);
         }
         Ok(())
-    }
-
-    /// The parameters of the layers that `which` chooses.
-    fn read<M: Module>(&self, module: &M, which: impl Fn(&Watched) -> bool) -> Values {
-        let chosen = self.watched.iter().filter(|watched| which(watched));
-        let wanted: Vec<_> = chosen.flat_map(|w| w.unit.parameters()).collect();
-        Read::from(module, &wanted)
     }
 
     /// What the last clip found and did, layer by layer in the order of the forward pass.
@@ -618,25 +595,32 @@ fn each<R: Send>(
     results
 }
 
-/// The weights that spectral normalisation makes. One that several layers use is normalised by the first.
-fn normalised(watched: &mut [Watched], values: &Values) -> Result<Values, Error> {
+/// The parameters of the layers that `which` chooses.
+fn read<M: Module>(watched: &[Watched], module: &M, which: impl Fn(&Watched) -> bool) -> Values {
+    let chosen = watched.iter().filter(|watched| which(watched));
+    let wanted: Vec<_> = chosen.flat_map(|w| w.unit.parameters()).collect();
+    Read::from(module, &wanted)
+}
+
+/// A module with the weights that spectral normalisation makes, if that is the method. A weight that several layers use
+/// is normalised by the first.
+fn divided<M: Module>(module: &M, method: &Method, watched: &mut [Watched]) -> Result<M, Error> {
+    if *method != Method::SpectralNorm {
+        return Ok(module.clone());
+    }
+    let values = read(watched, module, Watched::has_target);
     let mut seen = HashSet::new();
-    let first = |w: &Watched| w.target.is_some() && seen.insert(w.unit.layer.weight);
-    let weights = each(watched, first, |w| w.normalise(values));
-    weights
-        .into_iter()
-        .filter_map(|(_, weight)| weight.transpose())
-        .collect()
+    let first = |w: &Watched| w.has_target() && seen.insert(w.unit.layer.weight);
+    let weights = each(watched, first, |w| w.normalise(&values)).into_iter();
+    let weights: Result<Values, Error> = weights.filter_map(|(_, w)| w.transpose()).collect();
+    Ok(Write::to(module.clone(), weights?))
 }
 
 /// The gradients of all penalties, added up where several layers use one parameter.
 fn penalties(watched: &mut [Watched], values: &Values, weight: f64) -> Result<Values, Error> {
     let mut total = Values::new();
-    for (_, gradients) in each(
-        watched,
-        |w| w.target.is_some(),
-        |w| w.penalty(values, weight),
-    ) {
+    let penalty = |watched: &mut Watched| watched.penalty(values, weight);
+    for (_, gradients) in each(watched, Watched::has_target, penalty) {
         for (id, gradient) in gradients? {
             let sum = total.entry(id).or_insert_with(|| vec![0.0; gradient.len()]);
             for (sum, g) in sum.iter_mut().zip(&gradient) {

@@ -49,6 +49,11 @@ impl Watched {
         matcher.is_match(self.unit.name()) || matcher.is_match(&self.unit.layer.name)
     }
 
+    /// Whether its norm is held down.
+    pub(super) fn has_target(&self) -> bool {
+        self.target.is_some()
+    }
+
     /// Why a method does not apply to it, if it has a target and the method does not.
     pub(super) fn misfit(&self, method: &Method) -> Option<&'static str> {
         self.target?;

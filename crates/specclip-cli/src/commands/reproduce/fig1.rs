@@ -15,7 +15,7 @@ use crate::commands::Outcome;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::record::reproduce::Settings;
-use crate::record::reproduce::fig1::{Epoch, Fig1, Method, Run, Setting};
+use crate::record::reproduce::fig1::{Epoch, Fig1, METHODS, Run, Setting};
 use crate::report::json::processor;
 use crate::report::reproduce::fig1 as report;
 
@@ -71,12 +71,12 @@ fn shortened(data: Data, length: &Length) -> Data {
 }
 
 fn trained(args: &Fig1Args, length: &Length, data: &Data, out: &Path) -> Result<Fig1, Error> {
-    let count = Setting::ALL.len() * Method::ALL.len() * length.epochs as usize;
+    let count = Setting::ALL.len() * METHODS.len() * length.epochs as usize;
     let mut progress = Progress::new(count, "epochs");
     let mut runs = Vec::new();
     let usual = usual(args, length, data);
     for setting in Setting::ALL {
-        for method in Method::ALL {
+        for (method, _) in METHODS {
             let settings = settings(&usual, setting, method);
             let name = format!("{}-{}", setting.name(), method.name());
             let record = one(&out.join(&name), &settings, data, &name, &mut progress)?;
@@ -117,7 +117,7 @@ fn usual(args: &Fig1Args, length: &Length, data: &Data) -> train::Settings {
     }
 }
 
-fn settings(usual: &train::Settings, setting: Setting, method: Method) -> train::Settings {
+fn settings(usual: &train::Settings, setting: Setting, method: ClipMethod) -> train::Settings {
     let network = SimpleConvConfig {
         input: usual.network.input_shape(),
         classes: usual.network.classes(),
@@ -126,16 +126,6 @@ fn settings(usual: &train::Settings, setting: Setting, method: Method) -> train:
         padding: setting.padding,
         mode: setting.padding_mode,
         ..SimpleConvConfig::default()
-    };
-    let method = match method {
-        Method::None => ClipMethod::None,
-        Method::Frequency => ClipMethod::Frequency,
-        Method::SpectralNorm => ClipMethod::SpectralNorm,
-        Method::GramPenalty => ClipMethod::GramPenalty,
-        Method::ScaleEachStep => ClipMethod::ScaleEachStep,
-        Method::Scale => ClipMethod::Scale,
-        Method::FastClip => ClipMethod::FastClip,
-        Method::Projection => ClipMethod::Projection,
     };
     let target = Target {
         layers: LAYER.to_owned(),
@@ -193,7 +183,7 @@ impl Observer for Watch<'_> {
 fn summary(
     record: &Record,
     setting: Setting,
-    method: Method,
+    method: ClipMethod,
     folder: String,
 ) -> Result<Run, Error> {
     let epoch = |epoch: &train::Epoch| {

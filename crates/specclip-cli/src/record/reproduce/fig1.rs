@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 use specclip::operator::PaddingMode;
+use specclip_lab::train::ClipMethod;
 
 use super::Settings;
 
@@ -38,7 +39,7 @@ pub struct Run {
     #[serde(flatten)]
     pub setting: Setting,
     /// How its norm is held down.
-    pub method: Method,
+    pub method: ClipMethod,
     /// The folder of the run inside the figure's.
     pub folder: String,
     /// What it measured, an epoch after the other.
@@ -122,74 +123,31 @@ impl Setting {
     }
 }
 
-/// How the norm is held down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Not at all.
-    None,
-    /// The reshaped kernel divided by its norm in every forward pass.
-    SpectralNorm,
-    /// What the Gram bound is above the norm, added to the loss.
-    GramPenalty,
-    /// All weights times one factor after every step.
-    ScaleEachStep,
-    /// Singular values clipped at each frequency of the circular convolution.
-    Frequency,
-    /// All weights times one factor at every clip.
-    Scale,
-    /// The paper's.
-    #[serde(rename = "fastclip")]
-    FastClip,
-    /// The nearest weights that obey.
-    Projection,
-}
-
-impl Method {
-    /// In the order of legends: the paper's and this library's own last, where they lie above the others.
-    pub const ALL: [Self; 8] = [
-        Self::None,
-        Self::SpectralNorm,
-        Self::GramPenalty,
-        Self::ScaleEachStep,
-        Self::Frequency,
-        Self::Scale,
-        Self::FastClip,
-        Self::Projection,
-    ];
-
-    /// In records and names of folders.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::SpectralNorm => "spectral-norm",
-            Self::GramPenalty => "gram-penalty",
-            Self::ScaleEachStep => "scale-each-step",
-            Self::Frequency => "frequency",
-            Self::Scale => "scale",
-            Self::FastClip => "fastclip",
-            Self::Projection => "projection",
-        }
-    }
-
-    /// In legends.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::SpectralNorm => "spectral norm of the kernel (Miyato et al. 2018)",
-            Self::GramPenalty => "penalty (Delattre et al. 2023)",
-            Self::ScaleEachStep => "scaling at every step (Gouk et al. 2021)",
-            Self::Frequency => "clipping by frequency (Senderovich et al. 2022)",
-            Self::Scale => "scaling at every clip",
-            Self::FastClip => "FastClip (the paper's)",
-            Self::Projection => "projection (this library's)",
-        }
-    }
-}
+/// How the norm is held down, and what legends say of it: the paper's and this library's own last, where they lie above the
+/// others.
+pub const METHODS: [(ClipMethod, &str); 8] = [
+    (ClipMethod::None, "none"),
+    (
+        ClipMethod::SpectralNorm,
+        "spectral norm of the kernel (Miyato et al. 2018)",
+    ),
+    (ClipMethod::GramPenalty, "penalty (Delattre et al. 2023)"),
+    (
+        ClipMethod::ScaleEachStep,
+        "scaling at every step (Gouk et al. 2021)",
+    ),
+    (
+        ClipMethod::Frequency,
+        "clipping by frequency (Senderovich et al. 2022)",
+    ),
+    (ClipMethod::Scale, "scaling at every clip"),
+    (ClipMethod::FastClip, "FastClip (the paper's)"),
+    (ClipMethod::Projection, "projection (this library's)"),
+];
 
 impl Fig1 {
     /// One run.
-    pub fn run(&self, setting: Setting, method: Method) -> Option<&Run> {
+    pub fn run(&self, setting: Setting, method: ClipMethod) -> Option<&Run> {
         let mut runs = self.runs.iter();
         runs.find(|run| run.setting == setting && run.method == method)
     }

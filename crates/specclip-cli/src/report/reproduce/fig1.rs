@@ -1,7 +1,7 @@
 //! Figure 1 in its formats.
 
 use crate::error::Error;
-use crate::record::reproduce::fig1::{Epoch, Fig1, Method, Run, Setting};
+use crate::record::reproduce::fig1::{Epoch, Fig1, METHODS, Run, Setting};
 use crate::report::chart::{self, Axis, Chart, Panel, Point};
 use crate::report::layout::{Column, Layout};
 use crate::report::number::significant;
@@ -52,9 +52,9 @@ pub fn svg(figure: &Fig1) -> Result<String, Error> {
         x: Axis::linear("epoch", [f64::from(figure.epochs)].into_iter()),
         // The same in all panels, so that they compare.
         y: Axis::log_fine("sigma_1", norms.clone().map(|epoch| epoch.norm)),
-        lines: Method::ALL
+        lines: METHODS
             .into_iter()
-            .map(|method| figure.run(setting, method).map_or(Vec::new(), points))
+            .map(|(method, _)| figure.run(setting, method).map_or(Vec::new(), points))
             .collect(),
     };
     chart::render(&Chart {
@@ -72,7 +72,7 @@ pub fn svg(figure: &Fig1) -> Result<String, Error> {
             figure.every,
             figure.settings.seed,
         ),
-        legend: Method::ALL.map(Method::label).to_vec(),
+        legend: METHODS.map(|(_, label)| label).to_vec(),
         ring: (figure.not_converged() > 0).then_some("not converged"),
         panels: Setting::ALL.into_iter().map(panel).collect(),
     })
@@ -91,12 +91,12 @@ fn points(run: &Run) -> Vec<Point> {
 pub fn table(figure: &Fig1) -> String {
     let last = |method, setting| figure.run(setting, method).and_then(|run| run.norms.last());
     let cells = |setting, cell: fn(&Epoch) -> String| {
-        let cell = |method| last(method, setting).map_or("-".to_owned(), cell);
-        Method::ALL.map(cell).to_vec()
+        let cell = |(method, _)| last(method, setting).map_or("-".to_owned(), cell);
+        METHODS.map(cell).to_vec()
     };
     let mut columns = vec![Column::left(
         "method",
-        Method::ALL.map(|method| method.name().to_owned()).to_vec(),
+        METHODS.map(|(method, _)| method.name().to_owned()).to_vec(),
     )];
     let names = Setting::ALL.map(Setting::label);
     for (setting, name) in Setting::ALL.into_iter().zip(&names) {
