@@ -108,7 +108,7 @@ impl Unit {
                     None => Box::new(conv),
                     Some(layer) => {
                         let bn = diagonal(layer, conv.output_shape(), values)?;
-                        Box::new(Compose::new(bn, conv)?)
+                        Box::new(Compose::new(bn, conv)?.holding_inner())
                     }
                 }
             }

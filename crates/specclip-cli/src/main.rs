@@ -20,6 +20,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Training allocates and frees tensors of tens of megabytes with every step. The system's allocator returns each to the
+/// kernel, and half of the time goes into getting pages back, zeroed.
+#[cfg(feature = "lab")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match commands::run(&cli) {

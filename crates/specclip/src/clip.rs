@@ -51,7 +51,7 @@ pub struct FastClip {
     /// Whether a norm of at most c - 0.05 is raised to c, as the paper's code does with
     /// convolutions. The number is absolute, so with c <= 0.05 nothing is raised.
     pub raise: bool,
-    /// Gradient steps of one round.
+    /// Gradient steps of one round, at most.
     pub inner_steps: usize,
     /// Rounds after which it gives up.
     pub max_rounds: usize,
@@ -71,7 +71,7 @@ impl Default for FastClip {
 /// The step size of FastClip.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
-    /// 1 / L with L the Lipschitz constant of the gradient, found by a few power steps.
+    /// The one that makes the loss least along each gradient; a round ends early where it has gone most of its way.
     Automatic,
     /// That of the paper's code: 0.35 divided by the width of the output for a layer with spatial
     /// axes, 0.35 for one without, 0.01 where several weights move (a convolution and its batch

@@ -196,6 +196,34 @@ fn the_batch_norm_is_left_alone() {
     assert_eq!(op.weights()[1], [0.5, -2.0, 1.5]);
 }
 
+/// With the convolution held the factors move, each group of channels by itself too. Behind a dense layer with orthonormal
+/// rows they are the singular values, so each is brought to the range.
+#[test]
+fn a_held_inner_operator_is_left_alone() {
+    let zeros = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let factors = [0.5, -2.0, 1.5, 0.2];
+    for groups in [1, 2, 4] {
+        let norm = Diagonal::new(factors.to_vec(), &[4, 6, 6]).unwrap();
+        let inner = conv(4, 4, 6, &zeros.clone().groups(groups));
+        let kernel = flat(&inner);
+        let mut op = Compose::new(norm, inner).unwrap().holding_inner();
+        let c = 0.7 * sigma(&op);
+        let report = checked(&mut op, c, 1e-3);
+        assert!(report.distance > 0.0);
+        assert_eq!(op.weights()[0], kernel);
+    }
+    let rotation = Mat::from_fn(6, 6, |i, j| values(36, 3)[i * 6 + j]);
+    let rotation = rotation.qr().compute_Q();
+    let rows = (0..24).map(|i| rotation[(i / 6, i % 6)]).collect();
+    let norm = Diagonal::new(factors.to_vec(), &[4]).unwrap();
+    let dense = Dense::new(rows, 4, 6).unwrap();
+    let mut op = Compose::new(norm, dense).unwrap().holding_inner();
+    checked(&mut op, 1.0, 1e-4);
+    for (moved, expected) in op.weights()[1].iter().zip([0.5, -1.0, 1.0, 0.2]) {
+        assert!((moved - expected).abs() < 2e-4, "{moved} {expected}");
+    }
+}
+
 /// The projection of a matrix has the singular values min(sigma, c), and a single tap is a matrix at every
 /// position: with reflect padding the outer samples are read more often. Groups have a matrix each.
 #[test]

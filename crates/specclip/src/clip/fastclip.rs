@@ -12,6 +12,7 @@ use super::{FastClip, Moved, Params, Step, owned};
 use crate::Real;
 use crate::block::{Block, Columns};
 use crate::error::Error;
+use crate::random::Random;
 use crate::real::norm;
 use crate::svd::{self, Shift, Triplets, singular_values_from};
 use crate::weight::Parametric;
@@ -24,8 +25,12 @@ pub(super) const RAISE_BELOW: f64 = 0.05;
 /// Iterations of PowerQR between rounds.
 const REFRESH: usize = 10;
 
-/// Power steps for the Lipschitz constant in the first round, and in each further one.
-const POWER_STEPS: (usize, usize) = (10, 2);
+/// The part of its first distance to the target at which a round has gone far enough: the singular vectors turn while the
+/// weights move, and short ways stay nearer to where they began.
+const NEAR: f64 = 0.3;
+
+/// How often a step is halved that is too long.
+const HALVINGS: usize = 30;
 
 impl FastClip {
     pub(super) fn check(&self, proven: bool) -> Result<(), Error> {
@@ -60,7 +65,7 @@ pub(super) fn solve<P: Parametric + ?Sized>(
         0.0
     };
     let mut v = start.v.clone();
-    let mut descent = Descent::new(op, settings);
+    let descent = Descent::new(op, settings)?;
     let mut moved = Moved::default();
     while moved.rounds < settings.max_rounds {
         moved.rounds += 1;
@@ -95,30 +100,33 @@ fn refresh<P: Parametric + ?Sized>(op: &P, v: &P::Block) -> Result<Triplets<P::B
 }
 
 /// Gradient steps on ||M(W) v - t||^2.
-struct Descent<T> {
+struct Descent {
     inner_steps: usize,
-    /// The step size; none where the Lipschitz constant gives it.
+    /// The step size; none for that which is best along each gradient.
     fixed: Option<f64>,
-    /// The weights' direction of the largest curvature, once one is known.
-    steepest: Option<Vec<Vec<T>>>,
+    /// Whether M is linear in all weights jointly.
+    linear: bool,
+    /// Whether M is zero where a weight is.
+    homogeneous: bool,
 }
 
-impl<T: Real> Descent<T> {
-    fn new<P: Parametric<Scalar = T> + ?Sized>(op: &P, settings: &FastClip) -> Self {
+impl Descent {
+    fn new<P: Parametric + ?Sized>(op: &mut P, settings: &FastClip) -> Result<Self, Error> {
         let fixed = match settings.step {
             Step::Automatic => None,
             Step::Fixed(step) => Some(step),
             Step::Reference => Some(reference(op)),
         };
-        Self {
+        Ok(Self {
             inner_steps: settings.inner_steps,
+            linear: op.linear_weights().iter().all(|&linear| linear),
+            homogeneous: fixed.is_none() && is_homogeneous(op)?,
             fixed,
-            steepest: None,
-        }
+        })
     }
 
     /// Moves ||M(W) v|| towards c; returns the actions and weight gradients that it took.
-    fn round<P>(&mut self, op: &mut P, v: &Columns<T>, c: f64) -> Result<usize, Error>
+    fn round<T: Real, P>(&self, op: &mut P, v: &Columns<T>, c: f64) -> Result<usize, Error>
     where
         P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
     {
@@ -128,124 +136,163 @@ impl<T: Real> Descent<T> {
         }
         let mut target = image.clone();
         target.scale(&[c / sigma]);
-        let (step, work) = match self.fixed {
-            Some(step) => (step, 1),
-            None => {
-                let (lipschitz, work) = self.lipschitz(op, v, &image)?;
-                (1.0 / lipschitz, 1 + work)
-            }
-        };
+        let residual = difference(&image, &target);
         // What rounding leaves of a sum that cancels.
         let enough = 64.0 * T::UNIT_ROUNDOFF * c;
-        Ok(work + self.descend(op, v, (&image, &target), step, enough)?)
+        let work = match self.fixed {
+            Some(step) => self.descend(op, v, (residual, &target), step, enough)?,
+            None => self.descend_exactly(op, v, (residual, &target), enough)?,
+        };
+        Ok(1 + work)
     }
 
-    /// Gradient steps from M(W) v = `image` towards `target`, until the distance is `enough`.
-    fn descend<P>(
+    /// Steps of a given size, until the distance of M(W) v to `target` is `enough`.
+    fn descend<T: Real, P>(
         &self,
         op: &mut P,
         v: &Columns<T>,
-        (image, target): (&Columns<T>, &Columns<T>),
-        mut step: f64,
+        (mut residual, target): (Columns<T>, &Columns<T>),
+        step: f64,
         enough: f64,
     ) -> Result<usize, Error>
     where
         P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
     {
         let mut work = 0;
-        let mut residual = difference(image, target);
         let mut loss = norm(residual.as_slice());
         for _ in 0..self.inner_steps {
             if loss <= enough {
                 break;
             }
-            let weights = owned(op);
             let gradient = op.weight_gradient(&[2.0], &residual, v)?;
-            let next = combine(&weights, -step, &gradient);
+            let mut weights = owned(op);
+            add(&mut weights, -step, &gradient);
             work += 2;
             // Weights beyond the largest number are refused; the step was too long as well.
-            let after = op
-                .set_weights(&next)
-                .and_then(|()| self::image(op, v))
-                .map(|(image, _)| difference(&image, target));
-            let rest = after.as_ref().map_or(f64::INFINITY, |r| norm(r.as_slice()));
-            if let Ok(after) = after
-                && rest <= loss
-            {
-                (residual, loss) = (after, rest);
-                continue;
+            let moved = op.set_weights(&weights).and_then(|()| image(op, v));
+            let rest = moved.map(|(image, _)| {
+                residual = difference(&image, target);
+                norm(residual.as_slice())
+            });
+            match rest {
+                Ok(rest) if rest <= loss => loss = rest,
+                _ => {
+                    let problem =
+                        format!("the step {step} makes the loss grow; use the automatic step");
+                    return Err(Error::invalid(NAME, problem));
+                }
             }
-            if self.fixed.is_some() {
-                return Err(Error::invalid(
-                    NAME,
-                    format!("the step {step} makes the loss grow; use the automatic step"),
-                ));
-            }
-            op.set_weights(&weights)?;
-            step *= 0.5;
         }
         Ok(work)
     }
 
-    /// L = 2 ||W -> M(W) v||^2 by power steps on the composition of this map and its adjoint,
-    /// from the direction of the last round.
-    fn lipschitz<P>(
-        &mut self,
+    /// Steps that each go to where the loss is least along the gradient, until the distance to `target` is
+    /// `enough` or a part of what it was.
+    fn descend_exactly<T: Real, P>(
+        &self,
         op: &mut P,
         v: &Columns<T>,
-        image: &Columns<T>,
-    ) -> Result<(f64, usize), Error>
+        (mut residual, target): (Columns<T>, &Columns<T>),
+        enough: f64,
+    ) -> Result<usize, Error>
     where
         P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
     {
-        let weights = owned(op);
-        let size = total_norm(&weights);
-        // G(M v, v) is no direction in which nothing changes; one of another v may be.
-        let fresh = op.weight_gradient(&[1.0], image, v)?;
-        let (mut direction, steps) = match self.steepest.take() {
-            Some(last) => {
-                let last = scaled(&last, total_norm(&fresh) / total_norm(&last));
-                (combine(&fresh, 1.0, &last), POWER_STEPS.1)
+        let mut weights = owned(op);
+        let mut work = 0;
+        let mut loss = norm(residual.as_slice());
+        let enough = enough.max(NEAR * loss);
+        for _ in 0..self.inner_steps {
+            if loss <= enough {
+                break;
             }
-            None => (fresh, POWER_STEPS.0),
-        };
-        let (mut stretch, mut work) = (0.0, 1);
-        for _ in 0..steps {
-            // As long as the weights are, so that differences of actions keep their digits.
-            let length = total_norm(&direction);
-            let scaled = scaled(&direction, size / length);
-            let tangent = tangent(op, &weights, &scaled, v, image)?;
-            stretch = norm(tangent.as_slice()) / size;
-            work += weights.len() + 1;
-            direction = op.weight_gradient(&[1.0], &tangent, v)?;
+            // Half of it, as of the square of the tangent below.
+            let mut gradient = op.weight_gradient(&[1.0], &residual, v)?;
+            let slope = total_norm(&gradient).powi(2);
+            let tangent = self.tangent(op, &mut weights, &mut gradient, v)?;
+            work += 1 + weights.len();
+            let mut step = slope / norm(tangent.as_slice()).powi(2);
+            if !(step.is_finite() && step > 0.0) {
+                break;
+            }
+            add(&mut weights, -step, &gradient);
+            if self.linear {
+                subtract(&mut residual, step, &tangent);
+                loss = norm(residual.as_slice());
+                continue;
+            }
+            // The tangent is not all: the step may be too long.
+            let mut rest = f64::INFINITY;
+            for _ in 0..HALVINGS {
+                op.set_weights(&weights)?;
+                residual = difference(&image(op, v)?.0, target);
+                rest = norm(residual.as_slice());
+                work += 1;
+                if rest <= loss {
+                    break;
+                }
+                step *= 0.5;
+                add(&mut weights, step, &gradient);
+            }
+            if rest > loss {
+                break;
+            }
+            loss = rest;
         }
-        self.steepest = Some(direction);
-        Ok((2.0 * stretch * stretch, work))
+        op.set_weights(&weights)?;
+        Ok(work)
+    }
+
+    /// The derivative of W -> M(W) v in a direction: the sum over the weights of M(.., direction_i, ..) v, less what M is
+    /// without that weight. Leaves the operator with `weights` where M is not linear in them.
+    fn tangent<T: Real, P>(
+        &self,
+        op: &mut P,
+        weights: &mut [Vec<T>],
+        direction: &mut [Vec<T>],
+        v: &Columns<T>,
+    ) -> Result<Columns<T>, Error>
+    where
+        P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
+    {
+        if self.linear && self.homogeneous {
+            op.set_weights(direction)?;
+            return Ok(image(op, v)?.0);
+        }
+        let mut total = op.output_block(1);
+        for i in 0..weights.len() {
+            std::mem::swap(&mut weights[i], &mut direction[i]);
+            op.set_weights(weights)?;
+            subtract(&mut total, -1.0, &image(op, v)?.0);
+            if !self.homogeneous {
+                let moved = std::mem::take(&mut weights[i]);
+                weights[i] = vec![T::ZERO; moved.len()];
+                op.set_weights(weights)?;
+                subtract(&mut total, 1.0, &image(op, v)?.0);
+                weights[i] = moved;
+            }
+            std::mem::swap(&mut weights[i], &mut direction[i]);
+        }
+        op.set_weights(weights)?;
+        Ok(total)
     }
 }
 
-/// The sum over the weights of M(.., W_i + direction_i, ..) v - M(W) v.
-fn tangent<T: Real, P>(
-    op: &mut P,
-    weights: &[Vec<T>],
-    direction: &[Vec<T>],
-    v: &Columns<T>,
-    image: &Columns<T>,
-) -> Result<Columns<T>, Error>
-where
-    P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
-{
-    let mut total = op.output_block(1);
-    let one = faer::Mat::identity(1, 1);
-    for i in 0..weights.len() {
-        let mut moved = weights.to_vec();
-        moved[i] = combine(&weights[i..=i], 1.0, &direction[i..=i]).remove(0);
-        op.set_weights(&moved)?;
-        let (there, _) = self::image(op, v)?;
-        total.add_combination(&difference(&there, image), 0..1, one.as_ref());
+/// Whether M vanishes with each of its weights.
+fn is_homogeneous<P: Parametric + ?Sized>(op: &mut P) -> Result<bool, Error> {
+    let start = owned(op);
+    let mut weights = start.clone();
+    let mut x = op.input_block(1);
+    Random::new(0).fill(&mut x);
+    let mut homogeneous = true;
+    for i in 0..start.len() {
+        weights[i].fill(P::Scalar::ZERO);
+        op.set_weights(&weights)?;
+        homogeneous &= image(op, &x)?.1 == 0.0;
+        weights[i].copy_from_slice(&start[i]);
     }
-    op.set_weights(weights)?;
-    Ok(total)
+    op.set_weights(&start)?;
+    Ok(homogeneous)
 }
 
 /// The step sizes of the paper's code, for the loss as it is written here: the code averages its
@@ -268,24 +315,25 @@ fn image<P: Parametric + ?Sized>(op: &P, v: &P::Block) -> Result<(P::Block, f64)
 
 fn difference<T: Real>(a: &Columns<T>, b: &Columns<T>) -> Columns<T> {
     let mut difference = a.clone();
-    for (x, &y) in difference.as_mut_slice().iter_mut().zip(b.as_slice()) {
-        *x -= y;
-    }
+    subtract(&mut difference, 1.0, b);
     difference
 }
 
-/// a + factor b.
-fn combine<T: Real>(a: &[Vec<T>], factor: f64, b: &[Vec<T>]) -> Vec<Vec<T>> {
-    let term = |(&x, &y): (&T, &T)| T::from_f64(x.to_f64() + factor * y.to_f64());
-    let pairs = a.iter().zip(b);
-    pairs
-        .map(|(a, b)| a.iter().zip(b).map(term).collect())
-        .collect()
+/// a -= factor b.
+fn subtract<T: Real>(a: &mut Columns<T>, factor: f64, b: &Columns<T>) {
+    let factor = T::from_f64(factor);
+    for (a, &b) in a.as_mut_slice().iter_mut().zip(b.as_slice()) {
+        *a -= factor * b;
+    }
 }
 
-fn scaled<T: Real>(a: &[Vec<T>], factor: f64) -> Vec<Vec<T>> {
-    let scale = |x: &T| T::from_f64(x.to_f64() * factor);
-    a.iter().map(|a| a.iter().map(scale).collect()).collect()
+/// a += factor b.
+fn add<T: Real>(a: &mut [Vec<T>], factor: f64, b: &[Vec<T>]) {
+    for (a, b) in a.iter_mut().zip(b) {
+        for (a, &b) in a.iter_mut().zip(b) {
+            *a = T::from_f64(a.to_f64() + factor * b.to_f64());
+        }
+    }
 }
 
 fn total_norm<T: Real>(a: &[Vec<T>]) -> f64 {

@@ -13,6 +13,8 @@ use crate::weight::{IndependentPart, Parametric, check_gradient};
 pub struct Compose<A, B: LinearOperator> {
     outer: A,
     inner: B,
+    /// Whether the outer operator's weights are those that move jointly.
+    holds_inner: bool,
     between: Pool<B::Block>,
 }
 
@@ -21,6 +23,7 @@ impl<A: Clone, B: LinearOperator + Clone> Clone for Compose<A, B> {
         Self {
             outer: self.outer.clone(),
             inner: self.inner.clone(),
+            holds_inner: self.holds_inner,
             between: Pool::default(),
         }
     }
@@ -47,8 +50,19 @@ where
         Ok(Self {
             outer,
             inner,
+            holds_inner: false,
             between: Pool::default(),
         })
+    }
+
+    /// The same operator with its outer weights as those that it is [linear](Parametric::linear_weights) in, and the
+    /// inner ones held: a scaling or a projection then moves the factors of a batch normalisation and not the convolution
+    /// before it. In training that is the one of the two that lasts: what a convolution loses, the statistics of its batch
+    /// normalisation give back.
+    #[must_use]
+    pub fn holding_inner(mut self) -> Self {
+        self.holds_inner = true;
+        self
     }
 
     /// `y` <- M `x` by one or another way of the two operators to act.
@@ -168,11 +182,13 @@ where
         self.backward((y, x), B::adjoint_once, A::adjoint_once)
     }
 
-    /// Those of the inner operator, or of the outer one where the inner has none: a convolution
-    /// before its batch normalisation, or behind a padding.
+    /// Those of the inner operator, or of the outer one where the inner has none or is
+    /// [held](Compose::holding_inner): a convolution before its batch normalisation, or behind a padding.
     fn linear_weights(&self) -> Vec<bool> {
         let (mut inner, mut outer) = (self.inner.linear_weights(), self.outer.linear_weights());
-        if inner.contains(&true) {
+        if self.holds_inner && outer.contains(&true) {
+            inner.fill(false);
+        } else if inner.contains(&true) {
             outer.fill(false);
         }
         inner.append(&mut outer);
@@ -208,8 +224,10 @@ where
             start = channels.end;
             let outer = Diagonal::new(factors[channels.clone()].to_vec(), &shape).ok()?;
             part.weights.push(channels);
+            let mut operator = Compose::new(outer, part.operator).ok()?;
+            operator.holds_inner = self.holds_inner;
             Some(IndependentPart {
-                operator: Box::new(Compose::new(outer, part.operator).ok()?),
+                operator: Box::new(operator),
                 weights: part.weights,
             })
         };
