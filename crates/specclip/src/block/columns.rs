@@ -405,3 +405,71 @@ impl<T: Real> WithSimd for AddFour<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn random<T: Real>(rows: usize, cols: usize, seed: u64) -> Columns<T> {
+        let mut block = Columns::zeros(rows, cols);
+        Random::new(seed).fill(&mut block);
+        block
+    }
+
+    /// Products of blocks with as many vectors as go through matrix products, and with fewer, against sums in `f64`:
+    /// lengths on both sides of where sums are cut.
+    fn products_are_sums<T: Real>() {
+        for rows in [
+            0,
+            1,
+            37,
+            CHUNK,
+            CHUNK + 1,
+            3 * CHUNK - 1,
+            GROUPS * CHUNK + 5,
+        ] {
+            for (count, cols) in [(WIDE, WIDE), (WIDE + 3, WIDE + 1), (WIDE - 1, WIDE + 4)] {
+                let x = random::<T>(rows, count + 2, 1);
+                let y = random::<T>(rows, cols, 2);
+                let range = 1..count + 1;
+                let what = format!("{rows} rows, {count} with {cols}");
+                let gram = x.gram(range.clone(), &y);
+                // Of a chunk's sum in the scalar type.
+                let error = CHUNK as f64 * T::UNIT_ROUNDOFF;
+                for (i, j) in [(0, 0), (count - 1, cols - 1), (count / 2, 1)] {
+                    let pairs = x.column(1 + i).iter().zip(y.column(j));
+                    let terms: Vec<f64> = pairs.map(|(a, b)| a.to_f64() * b.to_f64()).collect();
+                    let size: f64 = terms.iter().map(|t| t.abs()).sum();
+                    let expected: f64 = terms.iter().sum();
+                    assert!((gram[(i, j)] - expected).abs() <= error * size, "{what}");
+                }
+                let c = Mat::from_fn(count, cols, |i, j| ((3 * i + 5 * j) as f64).sin());
+                let mut sum = y.clone();
+                sum.add_combination(&x, range, c.as_ref());
+                let mut rotated = x.columns(1..count + 1);
+                let size = cols.min(count);
+                rotated.rotate(c.as_ref().subcols(0, size));
+                for (row, j) in [(0, 0), (rows / 2, 1), (rows.saturating_sub(1), size - 1)] {
+                    if row == rows {
+                        continue;
+                    }
+                    let terms = (0..count).map(|i| x.column(1 + i)[row].to_f64() * c[(i, j)]);
+                    let expected: f64 = terms.sum();
+                    let error = 8.0 * count as f64 * T::UNIT_ROUNDOFF;
+                    let start = y.column(j)[row].to_f64();
+                    let found = sum.column(j)[row].to_f64();
+                    assert!((found - start - expected).abs() <= error, "{what}");
+                    let found = rotated.column(j)[row].to_f64();
+                    assert!((found - expected).abs() <= error, "{what}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_many_vectors_are_sums() {
+        products_are_sums::<f32>();
+        products_are_sums::<f64>();
+    }
+}

@@ -292,3 +292,52 @@ fn guard(rank: usize) -> usize {
 pub(super) fn dual_value<T: Real>(step: &[T], start: &[T], c: f64, nuclear: f64) -> f64 {
     dot(step, start) - dot(step, step) / 2.0 - c * nuclear
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::Dense;
+
+    /// What joins is orthogonal to what is there, and what is there already does not join again.
+    #[test]
+    fn only_what_is_new_joins_the_subspace() {
+        let (rows, cols, rank) = (12, 10, 3);
+        let random = |cols, seed| {
+            let mut block = Columns::<f64>::zeros(10, cols);
+            Random::new(seed).fill(&mut block);
+            block
+        };
+        let weight: Vec<f64> = (0..rows * cols).map(|i| (i as f64 * 1.3).sin()).collect();
+        let mut op = Dense::new(weight, rows, cols).unwrap();
+        let mut layer = Layer::new(&mut op, 1).unwrap();
+        let mut u = Columns::<f64>::zeros(rows, rank);
+        Random::new(2).fill(&mut u);
+        let v = orthonormal(random(rank, 3)).unwrap();
+        let y = LowRank::new(orthonormal(u).unwrap(), vec![0.3, 0.2, 0.1], v.clone());
+        let mut ascent = Ascent::new(&mut layer, y, 1.0).unwrap();
+        let mut new = random(3, 4);
+        // The second one lies inside, but for less than counts.
+        let mut inside = v.columns(1..2);
+        let mut trace = random(1, 5);
+        trace.scale(&[0.1 * LEAST_PART / trace.norms()[0]]);
+        inside.add_combination(&trace, 0..1, Mat::identity(1, 1).as_ref());
+        new.set_columns(1, &inside);
+        let norms: Vec<f64> = new.norms().into_iter().map(inverse).collect();
+        new.scale(&norms);
+        ascent.join(&new);
+        let joined = &ascent.subspace;
+        assert_eq!(Block::cols(joined), rank + 2);
+        assert_eq!(joined.columns(0..rank).as_slice(), v.as_slice());
+        let inner = joined.gram(0..rank, &joined.columns(rank..rank + 2));
+        assert!((0..rank).all(|i| (0..2).all(|j| inner[(i, j)].abs() < 1e-12)));
+        assert!(joined.norms().iter().all(|n| (n - 1.0).abs() < 1e-12));
+        // All that was given is in the span now.
+        for (j, outside) in [(0, 1e-12), (1, LEAST_PART), (2, 1e-12)] {
+            let mut rest = new.columns(j..j + 1);
+            let basis = orthonormal(joined.clone()).unwrap();
+            let parts = basis.gram(0..Block::cols(&basis), &rest);
+            rest.add_combination(&basis, 0..Block::cols(&basis), (-parts).as_ref());
+            assert!(rest.norms()[0] <= outside, "{j}");
+        }
+    }
+}
