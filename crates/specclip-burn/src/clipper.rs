@@ -35,7 +35,9 @@ pub enum BatchNorms {
     /// Clipped by themselves.
     Clip,
     /// A convolution and the batch normalisation that alone reads its output are clipped as one
-    /// operator; others by themselves.
+    /// operator; others by themselves. Projection and scaling move gamma and hold the convolution, for what that loses the
+    /// statistics of the next steps give back; FastClip moves both, as in the paper, so that running
+    /// statistics no longer are those of the convolution's output until further steps have brought them there.
     Compose,
 }
 

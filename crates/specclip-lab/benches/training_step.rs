@@ -15,6 +15,10 @@ use specclip_burn::Clipper;
 use specclip_lab::network::ResNet18;
 use specclip_lab::train::{ClipMethod, Clipping, Target};
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Steps between two clips.
 const STEPS: usize = 4;
 

@@ -71,7 +71,8 @@ impl Default for FastClip {
 /// The step size of FastClip.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
-    /// The one that makes the loss least along each gradient; a round ends early where it has gone most of its way.
+    /// The one that makes the loss least along each gradient. A round ends early where it has gone most of its way, and
+    /// Lanczos refreshes the singular vector; with the others PowerQR does, as in the paper.
     Automatic,
     /// That of the paper's code: 0.35 divided by the width of the output for a layer with spatial
     /// axes, 0.35 for one without, 0.01 where several weights move (a convolution and its batch

@@ -246,7 +246,7 @@ pub enum TrainMethodArg {
     None,
     /// The nearest weights that obey
     Projection,
-    /// The paper's: an iteration of PowerQR with every step, and at most 20 rounds of gradient steps when it clips
+    /// The paper's: an iteration of PowerQR with every step, and at most 10 rounds of gradient steps when it clips
     #[value(name = "fastclip")]
     FastClip,
     /// All weights of the layer times one factor
@@ -275,7 +275,7 @@ pub enum BatchNormArg {
     None,
     /// Clipped by themselves
     Clip,
-    /// Clipped together with the convolution before them, as one layer
+    /// Clipped together with the convolution before them, as one layer, through their gamma (fastclip moves both)
     Compose,
 }
 

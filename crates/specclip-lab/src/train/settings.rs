@@ -145,7 +145,7 @@ pub enum BatchNorms {
     Keep,
     /// Clipped by themselves.
     Clip,
-    /// Clipped together with the convolution before them, as one operator.
+    /// Clipped together with the convolution before them, as one operator ([`specclip_burn::BatchNorms::Compose`]).
     Compose,
 }
 
@@ -181,7 +181,7 @@ pub struct Clipping {
 }
 
 fn usual_rounds() -> usize {
-    20
+    10
 }
 
 fn usual_penalty_weight() -> f64 {

@@ -3,9 +3,13 @@
 //!
 //! A round takes the leading right singular vector v and moves the weights by a few gradient steps
 //! on ||M(W) v - (c / sigma) M(W_0) v||^2, with sigma = ||M(W_0) v|| and W_0 the weights at the
-//! round's start; then v is refreshed by ten warm iterations of PowerQR. A warm v lags behind: other
+//! round's start; then v is refreshed from where it is. A warm v lags behind: other
 //! singular vectors may have become the leading ones. So rounds end only when a solve from random
 //! vectors finds no value above c; where it does, its vector is the next v.
+//!
+//! With the paper's step or one that is given, v is refreshed by ten iterations of PowerQR as there. With the automatic
+//! step it is refreshed by a short run of Lanczos, which finds what has become the largest sooner: on the convolutions of
+//! a ResNet-18 ten rounds come nearer to c than twenty with PowerQR, from fewer actions, and move the weights less far.
 
 use super::judge::{above, top};
 use super::{FastClip, Moved, Params, Step, owned};
@@ -22,8 +26,9 @@ const NAME: &str = "fastclip";
 /// With [`FastClip::raise`], norms at or below c minus this are raised.
 pub(super) const RAISE_BELOW: f64 = 0.05;
 
-/// Iterations of PowerQR between rounds.
-const REFRESH: usize = 10;
+/// Iterations of PowerQR between rounds, or actions of Lanczos.
+const POWER_QR: usize = 10;
+const LANCZOS: usize = 16;
 
 /// The part of its first distance to the target at which a round has gone far enough: the singular vectors turn while the
 /// weights move, and short ways stay nearer to where they began.
@@ -70,7 +75,7 @@ pub(super) fn solve<P: Parametric + ?Sized>(
     while moved.rounds < settings.max_rounds {
         moved.rounds += 1;
         moved.matvecs += descent.round(op, &v, c)?;
-        let warm = refresh(op, &v)?;
+        let warm = refresh(op, &v, settings.step)?;
         moved.matvecs += warm.matvecs;
         let sigma = warm.sigma[0];
         v = warm.v;
@@ -88,13 +93,27 @@ pub(super) fn solve<P: Parametric + ?Sized>(
     Ok(moved)
 }
 
-/// PowerQR without a shift, which has no scale.
-fn refresh<P: Parametric + ?Sized>(op: &P, v: &P::Block) -> Result<Triplets<P::Block>, Error> {
-    let params = svd::Params {
-        method: svd::Method::PowerQr,
-        shift: Shift::Fixed(0.0),
-        iterations: Some(REFRESH),
-        ..svd::Params::default()
+/// The leading vector from where it was.
+fn refresh<P: Parametric + ?Sized>(
+    op: &P,
+    v: &P::Block,
+    step: Step,
+) -> Result<Triplets<P::Block>, Error> {
+    let params = match step {
+        Step::Automatic => svd::Params {
+            method: svd::Method::Lanczos,
+            block: Some(1),
+            max_matvecs: LANCZOS,
+            tolerance: 1e-2,
+            ..svd::Params::default()
+        },
+        // Without a shift, which has no scale.
+        Step::Reference | Step::Fixed(_) => svd::Params {
+            method: svd::Method::PowerQr,
+            shift: Shift::Fixed(0.0),
+            iterations: Some(POWER_QR),
+            ..svd::Params::default()
+        },
     };
     singular_values_from(op, 1, &params, v)
 }

@@ -1,7 +1,12 @@
 //! Clipping: every result is measured by a dense decomposition in f64.
 
+#[path = "../common/mod.rs"]
 mod common;
+#[path = "../configurations/mod.rs"]
 mod configurations;
+mod fastclip;
+mod frequency;
+mod refused;
 
 use common::{distance, norm};
 use configurations::{Layer, values};
@@ -178,48 +183,6 @@ proptest! {
     }
 }
 
-/// The warm start of FastClip has no part of the second singular vector, ever: only a fresh solve
-/// sees it.
-#[test]
-fn fastclip_is_not_fooled_by_its_warm_start() {
-    let sigma = [1.0, 0.9, 0.8, 0.3];
-    let weight = (0..16).map(|i| if i % 5 == 0 { sigma[i / 5] } else { 0.0 });
-    let mut op = Dense::new(weight.collect(), 4, 4).unwrap();
-    let report = checked(&mut op, 0.5, &Params::new(fastclip(Step::Automatic)));
-    assert!(report.reached && report.factor == 1.0);
-    for (found, expected) in spectrum(&op).iter().zip([0.5, 0.5, 0.5, 0.3]) {
-        assert!((found - expected).abs() < 1e-3, "{found} {expected}");
-    }
-    let nearest = (0.25_f64 + 0.16 + 0.09).sqrt();
-    assert!((report.distance / nearest - 1.0).abs() < 2e-3);
-}
-
-/// For a dense layer the nearest one has the singular values min(sigma_i, c).
-#[test]
-fn fastclip_finds_the_nearest_dense_layer() {
-    let spectra = [
-        (0..20).map(|i| 0.9_f64.powi(i)).collect::<Vec<_>>(),
-        vec![1.0; 20],
-        (0..20).map(|i| 1.0 / f64::from(1 + i / 4)).collect(),
-        (0..20).map(|i| if i < 3 { 1.0 } else { 0.0 }).collect(),
-    ];
-    for (seed, sigma) in spectra.iter().enumerate() {
-        for unit in [1e-4, 1.0, 1e4] {
-            let scaled: Vec<f64> = sigma.iter().map(|s| s * unit).collect();
-            let c = 0.6 * unit;
-            let mut op = with_spectrum(24, 20, &scaled, seed as u64);
-            let report = checked(&mut op, c, &Params::new(fastclip(Step::Automatic)));
-            let over = scaled.iter().map(|s| (s - c).max(0.0).powi(2)).sum::<f64>();
-            assert!(report.reached, "{report:?}");
-            let ratio = report.distance / over.sqrt();
-            assert!((ratio - 1.0).abs() < 5e-3, "{ratio}: {report:?}");
-            let mut other = with_spectrum(24, 20, &scaled, seed as u64);
-            let scale = checked(&mut other, c, &Params::new(Method::Scale));
-            assert!(report.distance <= scale.distance * (1.0 + 5e-3));
-        }
-    }
-}
-
 /// The four layers of the paper's Figure 1 (there on 28 x 28 samples), with weights as PyTorch draws
 /// them.
 fn figure_1(size: usize) -> Vec<Conv<f64>> {
@@ -238,53 +201,10 @@ fn figure_1(size: usize) -> Vec<Conv<f64>> {
     ]
 }
 
-#[test]
-fn fastclip_on_the_layers_of_figure_1() {
-    for (i, op) in figure_1(28).into_iter().enumerate() {
-        let [automatic, reference] = [Step::Automatic, Step::Reference].map(|step| {
-            let mut op = op.clone();
-            let report = clip(&mut op, 1.0, &Params::new(fastclip(step))).unwrap();
-            let truth = full_norm(&op);
-            assert!(report.reached && report.factor == 1.0, "{i}: {report:?}");
-            assert!((truth - 1.0).abs() < 1e-2 && truth <= 1.001, "{i}: {truth}");
-            report
-        });
-        assert!(automatic.rounds < reference.rounds, "{i}");
-        // Many small steps stay nearer than few large ones.
-        let scaling = norm(&flat(&op)) * (1.0 - 1.0 / reference.before.sigma);
-        assert!(reference.distance < scaling, "{i}");
-        assert!(reference.distance < automatic.distance, "{i}");
-    }
-}
-
 /// sigma_1 from a dense decomposition of M'M, which is smaller than M.
 fn full_norm(op: &Conv<f64>) -> f64 {
     let gram = Compose::new(Adjoint(op), op).unwrap();
     spectrum(&gram)[0].sqrt()
-}
-
-#[test]
-fn raising_is_asked_for() {
-    let start = || with_spectrum(6, 5, &[0.5, 0.4, 0.3, 0.2, 0.1], 3);
-    for method in [Method::Scale, fastclip(Step::Automatic)] {
-        let mut op = start();
-        let report = checked(&mut op, 1.0, &Params::new(method));
-        assert!(report.reached && flat(&op) == flat(&start()));
-    }
-    let mut op = start();
-    let report = checked(&mut op, 1.0, &Params::new(raising()));
-    assert!(report.reached, "{report:?}");
-    assert!((spectrum(&op)[0] - 1.0).abs() <= 2e-3);
-    // What is below by less is left alone, what is above is lowered as ever.
-    let mut op = start();
-    let report = checked(&mut op, 0.54, &Params::new(raising()));
-    assert!(report.reached && flat(&op) == flat(&start()));
-    let report = checked(&mut op, 0.35, &Params::new(raising()));
-    assert!(report.reached && (spectrum(&op)[0] - 0.35).abs() < 1e-3);
-    // Nothing leads from zero to anywhere.
-    let mut zero = Dense::new(vec![0.0; 12], 3, 4).unwrap();
-    let report = checked(&mut zero, 1.0, &Params::new(raising()));
-    assert!(!report.reached && flat(&zero) == [0.0; 12]);
 }
 
 #[test]
@@ -396,177 +316,6 @@ fn sums_are_scaled_as_a_whole() {
             "{report:?}"
         );
     }
-}
-
-#[test]
-fn frequencies_without_the_crop_give_the_nearest_circular_convolution() {
-    for (stride, groups) in [(1, 1), (2, 1), (1, 2), (3, 2)] {
-        let params = ConvParams::new(2)
-            .padding(1, PaddingMode::Circular)
-            .stride(stride)
-            .groups(groups);
-        let weight = values(4 * (4 / groups) * 9, 11);
-        let shape = [4, 4 / groups, 3, 3];
-        let conv = Conv::new(weight, &shape, &[4, 6, 6], &params).unwrap();
-        let mut full = full_grid(&conv).unwrap();
-        let same = materialise(&full).unwrap() - materialise(&conv).unwrap();
-        assert!(same.norm_max() < 1e-12);
-        let before = spectrum(&conv);
-        let c = 0.5 * before[0];
-        let params = Params::new(Method::Frequency { crop: false });
-        let report = checked(&mut full, c, &params);
-        assert!(report.reached && report.factor == 1.0, "{report:?}");
-        for (found, sigma) in spectrum(&full).iter().zip(&before) {
-            assert!((found - sigma.min(c)).abs() < 1e-10, "{found} {sigma} {c}");
-        }
-        // Every weight is once in the matrix for each output position.
-        let positions = (36 / (stride * stride)) as f64;
-        let over = before.iter().map(|s| (s - c).max(0.0).powi(2)).sum::<f64>();
-        assert!((report.distance - (over / positions).sqrt()).abs() < 1e-10);
-
-        // The crop drops the taps that the kernel does not have.
-        let mut cropped = conv.clone();
-        let report = checked(
-            &mut cropped,
-            c,
-            &Params::new(Method::Frequency { crop: true }),
-        );
-        // Windows that do not overlap are one matrix, and it is clipped where the kernel is.
-        assert!(
-            report.reached && (report.factor < 1.0) == (stride < 3),
-            "{report:?}"
-        );
-        let whole = flat(&full);
-        for (i, w) in flat(&cropped).iter().enumerate() {
-            let (filter, y, x) = (i / 9, i / 3 % 3, i % 3);
-            let tap = whole[filter * 36 + (y + 5) % 6 * 6 + (x + 5) % 6];
-            assert!((w - tap * report.factor).abs() < 1e-10);
-        }
-    }
-}
-
-/// Taps that the grid folds onto one sample share what is taken away.
-#[test]
-fn frequencies_of_kernels_larger_than_the_grid() {
-    let params = ConvParams::new(1).padding(2, PaddingMode::Circular);
-    let mut op = Conv::new(values(2 * 2 * 5, 4), &[2, 2, 5], &[2, 3], &params).unwrap();
-    let before = spectrum(&op);
-    let c = 0.6 * before[0];
-    let report = checked(&mut op, c, &Params::new(Method::Frequency { crop: false }));
-    assert!(report.reached && report.factor == 1.0);
-    for (found, sigma) in spectrum(&op).iter().zip(&before) {
-        assert!((found - sigma.min(c)).abs() < 1e-10, "{found} {sigma} {c}");
-    }
-}
-
-#[test]
-fn frequencies_are_a_baseline_for_other_paddings() {
-    for mut op in figure_1(14) {
-        let report = clip(&mut op, 1.0, &Params::new(Method::Frequency { crop: true })).unwrap();
-        let norm = full_norm(&op);
-        assert!(
-            report.reached && norm <= 1.001 && norm > 0.9,
-            "{norm} {report:?}"
-        );
-    }
-    let params = ConvTransposeParams {
-        stride: vec![2],
-        output_padding: vec![1],
-        ..ConvTransposeParams::new(1)
-    };
-    let mut op = ConvTranspose::new(values(2 * 3 * 3, 2), &[2, 3, 3], &[2, 5], &params).unwrap();
-    let c = 0.5 * spectrum(&op)[0];
-    let report = checked(&mut op, c, &Params::new(Method::Frequency { crop: true }));
-    assert!(report.reached && report.distance > 0.0, "{report:?}");
-}
-
-/// Refused, with this in the message, and nothing is changed.
-fn refused<P: Parametric + ?Sized>(op: &mut P, c: f64, params: &Params, words: &str) {
-    let before = owned(op);
-    let message = clip(op, c, params).unwrap_err().to_string();
-    assert!(message.contains(words), "{message}");
-    assert!(owned(op) == before);
-}
-
-#[test]
-fn senseless_settings_are_refused() {
-    let mut op = with_spectrum(5, 4, &[1.0, 0.5], 1);
-    let scale = Params::new(Method::Scale);
-    for c in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        refused(&mut op, c, &scale, "must be a positive number");
-    }
-    for tolerance in [-1e-3, f64::NAN, f64::INFINITY] {
-        let params = Params {
-            tolerance,
-            ..scale.clone()
-        };
-        refused(&mut op, 0.5, &params, "must not be negative");
-    }
-    let settings = |settings: FastClip| Params::new(Method::FastClip(settings));
-    for step in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let step = Step::Fixed(step);
-        let params = settings(FastClip {
-            step,
-            ..FastClip::default()
-        });
-        refused(&mut op, 0.5, &params, "must be a positive number");
-    }
-    let params = settings(FastClip {
-        inner_steps: 0,
-        ..FastClip::default()
-    });
-    refused(&mut op, 0.5, &params, "at least one round");
-    let params = settings(FastClip {
-        max_rounds: 0,
-        ..FastClip::default()
-    });
-    refused(&mut op, 0.5, &params, "at least one round");
-    let params = Params {
-        proven: true,
-        ..Params::new(raising())
-    };
-    refused(&mut op, 0.5, &params, "ask for one of the two");
-    // A step that diverges, slowly or beyond the largest number.
-    for step in [3.0, 1e300] {
-        let step = Step::Fixed(step);
-        let params = settings(FastClip {
-            step,
-            ..FastClip::default()
-        });
-        refused(&mut op, 0.5, &params, "makes the loss grow");
-    }
-}
-
-#[test]
-fn methods_that_do_not_apply_are_refused() {
-    let cropped = Params::new(Method::Frequency { crop: true });
-    let whole = Params::new(Method::Frequency { crop: false });
-    let mut dense = with_spectrum(5, 4, &[1.0, 0.5], 1);
-    refused(&mut dense, 0.5, &cropped, "not a convolution");
-    let conv = |stride| {
-        let params = ConvParams::new(1)
-            .padding(1, PaddingMode::Circular)
-            .stride(stride);
-        Conv::new(vec![1.0; 3], &[1, 1, 3], &[1, 8], &params).unwrap()
-    };
-    refused(&mut conv(1), 0.5, &whole, "full_grid");
-    refused(&mut conv(3), 0.5, &cropped, "does not divide");
-    let norm = Diagonal::new(vec![2.0], &[1, 8]).unwrap();
-    let mut both = Compose::new(norm, conv(1)).unwrap();
-    refused(&mut both, 0.5, &cropped, "part of a composition");
-    let zeros = ConvParams::new(1).padding(1, PaddingMode::Zeros);
-    let zeros = Conv::new(vec![1.0; 3], &[1, 1, 3], &[1, 8], &zeros).unwrap();
-    assert!(matches!(
-        full_grid(&zeros),
-        Err(Error::NotApplicable { .. })
-    ));
-    let mut pad = Separable::<f64>::pad(&[1, 4], &[(1, 1)], PaddingMode::Replicate).unwrap();
-    refused(&mut pad, 0.5, &Params::new(Method::Scale), "has no weights");
-    assert!(
-        clip(&mut pad, 2.0, &Params::new(Method::Scale))
-            .unwrap()
-            .reached
-    );
 }
 
 /// Of a residual sum of a convolution and one with its batch norm the two convolutions are scaled.
