@@ -67,10 +67,11 @@ impl Unit {
             .saturating_mul(positions)
     }
 
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> String {
+        let kind = self.layer.kind.name();
         match &self.batch_norm {
-            Some(_) => "conv+batch_norm",
-            None => self.layer.kind.name(),
+            Some(_) => format!("{kind}+bn"),
+            None => kind,
         }
     }
 

@@ -39,13 +39,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Its name in reports.
-    pub fn name(&self) -> &'static str {
+    /// Its name in reports: `conv2d`, `conv_transpose1d`, `dense`, `batch_norm`.
+    pub fn name(&self) -> String {
         match self {
-            Self::Conv(_) => "conv",
-            Self::ConvTranspose(_) => "conv_transpose",
-            Self::Dense => "dense",
-            Self::BatchNorm { .. } => "batch_norm",
+            Self::Conv(params) => format!("conv{}d", params.stride.len()),
+            Self::ConvTranspose(params) => format!("conv_transpose{}d", params.stride.len()),
+            Self::Dense => "dense".to_owned(),
+            Self::BatchNorm { .. } => "batch_norm".to_owned(),
         }
     }
 }

@@ -75,25 +75,27 @@ fn clipper(net: &Net) -> Clipper {
 fn every_layer_is_found_with_its_shapes() {
     let net = Net::new(&device());
     let layers = trace(&net, &[2, 8, 8], |net, x| net.forward(x)).unwrap();
+    let kinds: Vec<String> = layers.iter().map(|l| l.kind.name()).collect();
     let found: Vec<(&str, &str, &[usize], &[usize])> = layers
         .iter()
-        .map(|l| {
+        .zip(&kinds)
+        .map(|(l, kind)| {
             (
                 &l.name[..],
-                l.kind.name(),
+                &kind[..],
                 &l.input_shape[..],
                 &l.weight_shape[..],
             )
         })
         .collect();
     let expected: [(&str, &str, &[usize], &[usize]); 8] = [
-        ("stem", "conv", &[2, 8, 8], &[4, 2, 3, 3]),
-        ("blocks.0.conv", "conv", &[4, 8, 8], &[6, 4, 3, 3]),
+        ("stem", "conv2d", &[2, 8, 8], &[4, 2, 3, 3]),
+        ("blocks.0.conv", "conv2d", &[4, 8, 8], &[6, 4, 3, 3]),
         ("blocks.0.norm", "batch_norm", &[6, 8, 8], &[6]),
-        ("blocks.1.conv", "conv", &[6, 8, 8], &[6, 6, 3, 3]),
+        ("blocks.1.conv", "conv2d", &[6, 8, 8], &[6, 6, 3, 3]),
         ("blocks.1.norm", "batch_norm", &[6, 4, 4], &[6]),
-        ("shortcut", "conv", &[4, 8, 8], &[6, 4, 1, 1]),
-        ("up", "conv_transpose", &[6, 4, 4], &[6, 3, 2, 2]),
+        ("shortcut", "conv2d", &[4, 8, 8], &[6, 4, 1, 1]),
+        ("up", "conv_transpose2d", &[6, 4, 4], &[6, 3, 2, 2]),
         ("head", "dense", &[192], &[192, 5]),
     ];
     assert_eq!(found, expected);

@@ -75,18 +75,20 @@ fn convolutions_of_every_dimension_and_with_groups() {
         .with_groups(2)
         .with_padding(PaddingConfig1d::Explicit(1, 1))
         .init(&device());
-    check(conv, "conv", &[4, 15], |m, x: Tensor<3>| m.forward(x));
+    check(conv, "conv1d", &[4, 15], |m, x: Tensor<3>| m.forward(x));
     let conv: Conv2d = Conv2dConfig::new([4, 8], [3, 2])
         .with_groups(4)
         .with_padding(PaddingConfig2d::Explicit(1, 0, 1, 0))
         .init(&device());
-    check(conv, "conv", &[4, 7, 6], |m, x: Tensor<4>| m.forward(x));
+    check(conv, "conv2d", &[4, 7, 6], |m, x: Tensor<4>| m.forward(x));
     let conv: Conv3d = Conv3dConfig::new([2, 4], [2, 3, 2])
         .with_stride([1, 2, 1])
         .with_groups(2)
         .with_padding(PaddingConfig3d::Explicit(1, 1, 0))
         .init(&device());
-    check(conv, "conv", &[2, 4, 5, 4], |m, x: Tensor<5>| m.forward(x));
+    check(conv, "conv3d", &[2, 4, 5, 4], |m, x: Tensor<5>| {
+        m.forward(x)
+    });
 }
 
 #[test]
@@ -97,22 +99,25 @@ fn transposed_convolutions_of_every_dimension_and_with_groups() {
         .with_padding_out(1)
         .with_groups(2)
         .init(&device());
-    check(conv, "conv_transpose", &[4, 7], |m, x: Tensor<3>| {
+    check(conv, "conv_transpose1d", &[4, 7], |m, x: Tensor<3>| {
         m.forward(x)
     });
     let conv: ConvTranspose2d = ConvTranspose2dConfig::new([4, 6], [3, 2])
         .with_stride([2, 1])
         .with_groups(2)
         .init(&device());
-    check(conv, "conv_transpose", &[4, 4, 5], |m, x: Tensor<4>| {
+    check(conv, "conv_transpose2d", &[4, 4, 5], |m, x: Tensor<4>| {
         m.forward(x)
     });
     let conv: ConvTranspose3d = ConvTranspose3dConfig::new([2, 3], [2, 2, 3])
         .with_stride([2, 1, 1])
         .init(&device());
-    check(conv, "conv_transpose", &[2, 3, 3, 3], |m, x: Tensor<5>| {
-        m.forward(x)
-    });
+    check(
+        conv,
+        "conv_transpose3d",
+        &[2, 3, 3, 3],
+        |m, x: Tensor<5>| m.forward(x),
+    );
 }
 
 /// Applied to many positions, a matrix is one operator, and its norm that of one position.

@@ -53,6 +53,8 @@ fn settings() -> Settings {
 #[derive(Default)]
 struct Counted {
     steps: u64,
+    /// Batches of test images of the epoch that ends, of how many.
+    tested: (u64, u64),
     epochs: Vec<u32>,
 }
 
@@ -62,7 +64,14 @@ impl Observer for Counted {
         assert_eq!((progress.epochs, progress.batches), (3, 20));
     }
 
+    fn test(&mut self, batch: u64, batches: u64) {
+        assert_eq!(batch, self.tested.0 + 1);
+        self.tested = (batch, batches);
+    }
+
     fn epoch(&mut self, epoch: &Epoch) {
+        assert!(self.tested.0 > 0 && self.tested.0 == self.tested.1);
+        self.tested = (0, 0);
         self.epochs.push(epoch.epoch);
     }
 }

@@ -18,7 +18,7 @@ use crate::trace::Kind;
 pub struct LayerReport {
     /// The layer's path in the module; of a composition both paths.
     pub name: String,
-    /// conv, conv_transpose, dense, batch_norm or conv+batch_norm.
+    /// [`Kind::name`]; with `+bn` for a composition.
     pub kind: String,
     /// The norm asked for; none where the layer is only watched.
     pub target: Option<f64>,
@@ -80,7 +80,7 @@ impl Watched {
     fn report(&self) -> LayerReport {
         LayerReport {
             name: self.unit.name(),
-            kind: self.unit.kind().to_owned(),
+            kind: self.unit.kind(),
             target: self.target,
             before: 0.0,
             after: 0.0,

@@ -45,7 +45,7 @@ fn mnist() {
     let convolution = &free["layers"][0];
     assert_eq!(
         (&convolution["kind"], &convolution["target"]),
-        (&"conv".into(), &Value::Null)
+        (&"conv2d".into(), &Value::Null)
     );
     assert!(number(&convolution["norm"]) > 1.2, "{convolution}");
 }

@@ -19,7 +19,7 @@ pub struct Position {
 pub struct LayerNorm {
     /// The layer's path in the network; of a composition both paths.
     pub name: String,
-    /// conv, dense, batch_norm or conv+batch_norm.
+    /// conv2d, dense, batch_norm or conv2d+bn.
     pub kind: String,
     /// The norm asked for; none where the layer is only watched.
     pub target: Option<f64>,

@@ -122,19 +122,24 @@ impl Learner {
         self.clipper.report().iter().map(norm).collect()
     }
 
-    /// The score of a network as it is used, on all images, in inference.
+    /// The score of a network as it is used, on all images, in inference. After each batch `told` hears how many are done,
+    /// of how many.
     pub fn evaluate(
         &self,
         network: &Network,
         data: &Dataset,
         settings: &Settings,
+        mut told: impl FnMut(u64, u64),
     ) -> Result<Score, Error> {
         let network = self.clipper.effective(&network.valid())?;
         let device = Device::flex();
         let mut score = Score::default();
-        for batch in Batches::evaluation(data, &settings.sampling())? {
+        let batches = Batches::evaluation(data, &settings.sampling())?;
+        let total = batches.len() as u64;
+        for (done, batch) in (1..).zip(batches) {
             let logits = network.forward(images(batch.images, self.input, &device));
             score.add(Score::new(&values(logits), &batch.labels));
+            told(done, total);
         }
         Ok(score)
     }

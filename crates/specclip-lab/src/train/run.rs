@@ -63,6 +63,8 @@ pub struct Progress {
 pub trait Observer {
     /// After each step.
     fn step(&mut self, progress: &Progress);
+    /// At the end of an epoch, after each batch of test images: how many are done, of how many.
+    fn test(&mut self, _batch: u64, _batches: u64) {}
     /// At the end of each epoch, before its checkpoint is written.
     fn epoch(&mut self, epoch: &Epoch);
 }
@@ -314,7 +316,7 @@ impl<'a> Run<'a> {
                 self.learner.measure_statistics(&self.network, batches);
             });
         }
-        let figures = self.measure(rate)?;
+        let figures = self.measure(rate, observer)?;
         observer.epoch(&figures);
         let best = self
             .epochs
@@ -327,11 +329,12 @@ impl<'a> Run<'a> {
     }
 
     /// The figures of the epoch that ends.
-    fn measure(&mut self, rate: f64) -> Result<Epoch, Error> {
+    fn measure(&mut self, rate: f64, observer: &mut dyn Observer) -> Result<Epoch, Error> {
         let mut seconds = self.begun.seconds;
         let (learner, network) = (&mut self.learner, &self.network);
         let measured = timed(&mut seconds.evaluation, || {
-            let score = learner.evaluate(network, &self.data.test, &self.settings)?;
+            let told = |batch, batches| observer.test(batch, batches);
+            let score = learner.evaluate(network, &self.data.test, &self.settings, told)?;
             if !score.is_finite() {
                 return Err(Error::Diverged {
                     step: self.position.step,

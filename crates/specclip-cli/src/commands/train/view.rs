@@ -24,6 +24,9 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// How much a norm may be above its target and count as obeying: what the clips of training allow.
 const TOLERANCE: f64 = 1e-3;
 
+/// What the bar says at the end of an epoch.
+const TESTING: &str = "test images";
+
 const HEAD: &str = "epoch      step        lr  train loss  train %  test loss  test %  largest norm  seconds  clipping\n";
 
 /// Shows a run.
@@ -190,9 +193,9 @@ impl Observer for View {
             loss,
             accuracy,
         } = *progress;
-        let figures = format!("loss {loss:.4}, {:.2} % right", 100.0 * accuracy);
+        let figures = format!("loss {}, {:.2} % right", short(loss), 100.0 * accuracy);
         if let Some(bar) = &self.bar {
-            if batch == 1 || bar.length() != Some(batches) {
+            if bar.length() != Some(batches) || bar.message() == TESTING {
                 bar.set_length(batches);
                 bar.set_prefix(format!("epoch {epoch}/{epochs}"));
             }
@@ -203,6 +206,16 @@ impl Observer for View {
             complain(&format!(
                 "epoch {epoch} of {epochs}, step {batch} of {batches}: {figures}"
             ));
+        }
+    }
+
+    fn test(&mut self, batch: u64, batches: u64) {
+        if let Some(bar) = &self.bar {
+            if batch == 1 {
+                bar.set_length(batches);
+                bar.set_message(TESTING);
+            }
+            bar.set_position(batch);
         }
     }
 
@@ -223,20 +236,29 @@ impl Observer for View {
 fn line(epoch: &Epoch) -> String {
     let norm = epoch.largest().map_or_else(String::new, |layer| {
         let mark = if layer.converged { "" } else { "*" };
-        format!("{:.4}{mark}", layer.norm)
+        format!("{}{mark}", short(layer.norm))
     });
     format!(
-        "{:>5}  {:>8}  {:>8}  {:>10.4}  {:>7.2}  {:>9.4}  {:>6.2}  {norm:>12}  {:>7.1}  {:>8.2}\n",
+        "{:>5}  {:>8}  {:>8}  {:>10}  {:>7.2}  {:>9}  {:>6.2}  {norm:>12}  {:>7.1}  {:>8.2}\n",
         epoch.epoch,
         epoch.step,
         format!("{:.2e}", epoch.learning_rate),
-        epoch.train_loss,
+        short(epoch.train_loss),
         100.0 * epoch.train_accuracy,
-        epoch.test_loss,
+        short(epoch.test_loss),
         100.0 * epoch.test_accuracy,
         epoch.seconds.training + epoch.seconds.clipping + epoch.seconds.evaluation,
         epoch.seconds.clipping,
     )
+}
+
+/// Four digits behind the point, of absurd numbers the power of ten.
+fn short(x: f64) -> String {
+    if x.abs() < 1e5 {
+        format!("{x:.4}")
+    } else {
+        format!("{x:.2e}")
+    }
 }
 
 /// The table of layers.
@@ -253,10 +275,10 @@ fn layers(layers: &[LayerNorm]) -> String {
             .target
             .map_or("-".to_owned(), |target| target.to_string());
         text.push_str(&format!(
-            "{:<width$}  {:<15}  {:>9.4}{mark} {target}\n",
+            "{:<width$}  {:<15}  {:>9}{mark} {target}\n",
             printable(&layer.name),
             layer.kind,
-            layer.norm
+            short(layer.norm)
         ));
     }
     if layers.iter().any(|layer| !layer.converged) {
