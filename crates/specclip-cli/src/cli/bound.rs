@@ -28,24 +28,31 @@ const COLUMNS: &str = "Columns:
 
 Columns of the network:
   factor           what the step multiplies the bound by at most
-  by               why: an argument, lipschitz (of an activation), overlap (of pooling windows),
-                   copies, scale, axes, sum or root (of the sum of squares) where values join
+  by               why: an argument, lipschitz (of an activation), overlap (of
+                   pooling windows), copies, scale, axes, sum or root (of the
+                   sum of squares) where values join
   bound            of the value that the step computes
-  share            how many times smaller the network's bound would be if the factor were 1
+  share            how many times smaller the network's bound would be if the
+                   factor were 1
 
 Arguments:
   gram             Gram iteration on a matrix (Delattre et al. 2023)
-  cholesky         M'M below a multiple of the identity, by a Cholesky factorisation (Rump 2006)
-  frequency        largest frequency block of a circular convolution that contains the layer
-  lipgrid          supremum over all frequencies, from a grid (Araujo et al. 2021)
+  cholesky         M'M below a multiple of the identity, by a Cholesky
+                   factorisation (Rump 2006)
+  frequency        largest frequency block of a circular convolution that
+                   contains the layer
+  lipgrid          supremum over all frequencies, from a grid (Araujo et al.
+                   2021)
   fantastic-four   the same by four reshaped norms (Singla & Feizi 2021)
   schur            sqrt(||M||_1 ||M||_inf)
   frobenius        ||M||_F
   channels         largest factor of a layer that multiplies channels
-  axes             product of the norms along the axes (pooling, resizing, padding)
+  axes             product of the norms along the axes (pooling, resizing,
+                   padding)
   composition      product of the bounds of the parts
   sum              sum of the bounds of the terms
-  krylov           random start vectors (Kuczynski & Wozniakowski 1992); may fail";
+  krylov           random start vectors (Kuczynski & Wozniakowski 1992); may
+                   fail";
 
 const EXAMPLES: &str = "Examples:
   specclip bound                                    a small network built in

@@ -29,11 +29,14 @@ const COLUMNS: &str = "Columns:
   before, after  sigma_1 of the layer in MODEL and in OUT; * not converged
   upper          proven upper end of sigma_1 in OUT
   moved          ||W - W_0||_F of the weights, and in % of ||W_0||_F
-  gap            how much farther that is than necessary, at most (projection only); with --compose,
-                 than necessary with the batch norm as it is
+  gap            how much farther that is than necessary, at most (projection
+                 only); with --compose, than necessary with the batch norm as
+                 it is
   rounds         of the method
-  state          kept (obeyed before), clipped, missed (not shown to obey), refused (see skipped)
-  matvecs        products with M, its adjoint and its weight gradient, on one vector each
+  state          kept (obeyed before), clipped, missed (not shown to obey),
+                 refused (see skipped)
+  matvecs        products with M, its adjoint and its weight gradient, on one
+                 vector each
 
 Files:
 Data that an ONNX model keeps in other files is copied to OUT.data (OUT.2.data and so on where there are several), and \

@@ -11,18 +11,25 @@ account how the layer pads: their values with the relative error against sigma_1
 where one is below sigma_1 it is marked. The last column is this program's own proven upper end, for comparison.";
 
 const COLUMNS: &str = "Columns:
-  sigma_1         of the layer with its padding, stride, dilation, groups and input size; * missed the tolerance
-  reshaped        norm of the kernel as a matrix of c_out rows and c_in / groups x taps columns (Miyato et al. 2018;
-                  PyTorch's spectral_norm); claims no bound of the layer
-  circular        largest singular value of the layer with circular padding on its own input size, whatever its padding
-                  (Sedghi et al. 2019); with a stride by aliased blocks (Senderovich et al. 2022), where it divides the
-                  size; claims no bound of other paddings
-  gram            Gram iteration on each frequency of the same circular layer at stride 1 (Delattre et al. 2023); of a
-                  dense layer, on its matrix; claims to be a bound
-  lipgrid         supremum over all frequencies, from a grid, at stride 1 (Araujo et al. 2021); claims to be a bound
-  fantastic-four  root of the taps times the least norm of four reshaped kernels (Singla & Feizi 2021); claims to be a
-                  bound
-  proven          the upper end of specclip bound, which may fail with probability 1e-9
+  sigma_1         of the layer with its padding, stride, dilation, groups and
+                  input size; * missed the tolerance
+  reshaped        norm of the kernel as a matrix of c_out rows and c_in / groups
+                  x taps columns (Miyato et al. 2018; PyTorch's spectral_norm);
+                  claims no bound of the layer
+  circular        largest singular value of the layer with circular padding on
+                  its own input size, whatever its padding (Sedghi et al.
+                  2019); with a stride by aliased blocks (Senderovich et al.
+                  2022), where it divides the size; claims no bound of other
+                  paddings
+  gram            Gram iteration on each frequency of the same circular layer
+                  at stride 1 (Delattre et al. 2023); of a dense layer, on its
+                  matrix; claims to be a bound
+  lipgrid         supremum over all frequencies, from a grid, at stride 1
+                  (Araujo et al. 2021); claims to be a bound
+  fantastic-four  root of the taps times the least norm of four reshaped
+                  kernels (Singla & Feizi 2021); claims to be a bound
+  proven          the upper end of specclip bound, which may fail with
+                  probability 1e-9
 
   !               claims to be a bound and is below sigma_1
   -               does not exist for this layer

@@ -29,7 +29,8 @@ const COLUMNS: &str = "Columns:
   ||M||_F          Frobenius norm, exact
   st.rank          stable rank, (||M||_F / sigma_1)^2
   residual         largest ||M'u - sigma v|| of the row, divided by sigma_1
-  state            ok, missed (the tolerance), exact (--full), refused (see skipped)
+  state            ok, missed (the tolerance), exact (--full), refused (see
+                   skipped)
   matvecs          products with M and with its adjoint on one vector";
 
 /// The arguments of `specclip spectrum`.
