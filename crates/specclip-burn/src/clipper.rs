@@ -6,21 +6,23 @@ use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use globset::{Glob, GlobMatcher};
-use serde::{Deserialize, Serialize};
 use specclip::clip::{self, EachStep, Params, Projection, Warm};
-use specclip::parallel::side_by_side;
 
 use crate::error::Error;
 use crate::layer::{Read, Unit, Values, Write};
 use crate::trace::{Kind, TracedLayer, trace};
 
 mod gradients;
+mod layers;
 mod method;
 mod spectral_norm;
+mod state;
 mod watched;
 
 use gradients::{Change, replace};
+use layers::each;
 pub use method::Method;
+pub use state::ClipperState;
 pub use watched::LayerReport;
 use watched::Watched;
 
@@ -37,31 +39,9 @@ pub enum BatchNorms {
     /// A convolution and the batch normalisation that alone reads its output are clipped as one
     /// operator; others by themselves. Projection and scaling move gamma and hold the convolution, for what that loses the
     /// statistics of the next steps give back; FastClip moves both, as in the paper, so that running
-    /// statistics no longer are those of the convolution's output until further steps have brought them there.
+    /// statistics no longer are those of the convolution's output until further steps have brought them there; the Gram
+    /// penalty has gradients for both; the other methods are not for compositions.
     Compose,
-}
-
-/// All that a clipper carries from step to step, for checkpoints.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ClipperState {
-    steps: u64,
-    layers: Vec<LayerState>,
-}
-
-impl ClipperState {
-    /// Whether all that it has are numbers.
-    pub fn is_finite(&self) -> bool {
-        let vectors = self.layers.iter().filter_map(|layer| layer.vector.as_ref());
-        vectors.flatten().all(|x| x.is_finite())
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct LayerState {
-    name: String,
-    seed: u64,
-    /// The singular vector that is followed from step to step.
-    vector: Option<Vec<f32>>,
 }
 
 /// Watches the linear layers of a network and clips them to a spectral norm.
@@ -414,54 +394,6 @@ impl Clipper {
         Ok(Write::to(module, values))
     }
 
-    /// Lets `work` move the parameters of the layers that `which` chooses. Returns those that have moved, which are in
-    /// `values` then, and what `work` says of each layer. Layers are worked on side by side, but for those that share a
-    /// weight: of these the later ones begin with what the earlier ones have left.
-    fn move_each<R: Send>(
-        &mut self,
-        values: &mut Values,
-        which: impl Fn(&Watched) -> bool,
-        work: impl Fn(&mut Watched, &Values) -> Result<(R, Values), Error> + Sync,
-    ) -> Result<(HashSet<ParamId>, Vec<R>), Error> {
-        let shared = self.shared();
-        let alone = |watched: &Watched| {
-            let weights = watched.unit.weights();
-            !weights.iter().any(|id| shared.contains(id))
-        };
-        let chosen = |watched: &Watched| which(watched) && alone(watched);
-        let done = each(&mut self.watched, chosen, |watched| work(watched, values));
-        let (mut changed, mut results) = (HashSet::new(), Vec::new());
-        let mut take = |done: (usize, Result<(R, Values), Error>), values: &mut Values| {
-            let (result, updates) = done.1?;
-            results.push((done.0, result));
-            changed.extend(updates.keys().copied());
-            values.extend(updates);
-            Ok::<(), Error>(())
-        };
-        for done in done {
-            take(done, values)?;
-        }
-        for (i, watched) in self.watched.iter_mut().enumerate() {
-            if which(watched) && !alone(watched) {
-                let done = work(watched, values);
-                take((i, done), values)?;
-            }
-        }
-        results.sort_by_key(|&(i, _)| i);
-        let results = results.into_iter().map(|(_, result)| result).collect();
-        Ok((changed, results))
-    }
-
-    /// The weights that several layers use.
-    fn shared(&self) -> HashSet<ParamId> {
-        let mut seen = HashSet::new();
-        let all = self
-            .watched
-            .iter()
-            .flat_map(|watched| watched.unit.weights());
-        all.filter(|&id| !seen.insert(id)).collect()
-    }
-
     /// Clips now; [`step`](Self::step) does it in its time. With a method that does not clip now and then, the
     /// layers are measured as they are [used](Self::effective).
     ///
@@ -492,31 +424,6 @@ impl Clipper {
         Ok(Write::to(module, values))
     }
 
-    /// Weights that several layers use obey the tightest: what one use has moved is measured again in
-    /// all of them, and multiplied down.
-    fn settle_shared(
-        &mut self,
-        values: &mut Values,
-        changed: &HashSet<ParamId>,
-        reports: &mut [LayerReport],
-    ) -> Result<(), Error> {
-        let scale = params(clip::Method::Scale);
-        let shared = self.shared();
-        for (i, watched) in self.watched.iter_mut().enumerate() {
-            let moved = |id: &ParamId| shared.contains(id) && changed.contains(id);
-            if !watched.unit.weights().iter().any(moved) {
-                continue;
-            }
-            let (report, updates) = watched.clip(values, &scale)?;
-            reports[i].after = report.after;
-            reports[i].converged &= report.converged;
-            reports[i].matvecs += report.matvecs;
-            // Only weights that have moved already are moved here.
-            values.extend(updates);
-        }
-        Ok(())
-    }
-
     /// What the last clip found and did, layer by layer in the order of the forward pass.
     pub fn report(&self) -> &[LayerReport] {
         &self.report
@@ -526,43 +433,6 @@ impl Clipper {
     pub fn layers(&self) -> &[TracedLayer] {
         &self.traced
     }
-
-    /// What has to be kept so that a run goes on as if it had not been interrupted.
-    pub fn state(&self) -> ClipperState {
-        let layers = self.watched.iter().map(|watched| {
-            let (vector, seed) = watched.warm.state();
-            LayerState {
-                name: watched.unit.name(),
-                seed,
-                vector: vector.map(<[f32]>::to_vec),
-            }
-        });
-        ClipperState {
-            steps: self.steps,
-            layers: layers.collect(),
-        }
-    }
-
-    /// Goes on from a state of the same network with the same settings.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] when the state is of other layers.
-    pub fn restore(&mut self, state: ClipperState) -> Result<(), Error> {
-        let names = self.watched.iter().map(|w| w.unit.name());
-        if !names.eq(state.layers.iter().map(|layer| layer.name.clone())) {
-            return Err(setting(
-                "state",
-                "it is of a network with other layers; restore the checkpoint into the network that it \
-                 was made with"
-                    .to_owned(),
-            ));
-        }
-        for (watched, layer) in self.watched.iter_mut().zip(state.layers) {
-            watched.warm = Warm::restore(layer.vector, layer.seed);
-        }
-        self.steps = state.steps;
-        Ok(())
-    }
 }
 
 fn params(method: clip::Method) -> Params {
@@ -570,31 +440,6 @@ fn params(method: clip::Method) -> Params {
         tolerance: TOLERANCE,
         ..Params::new(method)
     }
-}
-
-/// What `work` makes of the layers that `which` chooses, behind their places, in their order. Layers are worked on side by side,
-/// but for one that is more work than all others leave to a thread: it gets all threads.
-fn each<R: Send>(
-    watched: &mut [Watched],
-    mut which: impl FnMut(&Watched) -> bool,
-    work: impl Fn(&mut Watched) -> R + Sync,
-) -> Vec<(usize, R)> {
-    let chosen = watched.iter_mut().enumerate();
-    let mut chosen: Vec<(usize, &mut Watched)> = chosen.filter(|(_, w)| which(w)).collect();
-    // The longest first, so that none of them is left for the end.
-    chosen.sort_by_key(|(_, watched)| std::cmp::Reverse(watched.unit.work()));
-    let total: usize = chosen.iter().map(|(_, w)| w.unit.work()).sum();
-    let share = total / rayon::current_num_threads();
-    let large = chosen
-        .iter()
-        .take_while(|(_, w)| w.unit.work() > share)
-        .count();
-    let small = chosen.split_off(large);
-    let alone = chosen.into_iter().map(|(i, watched)| (i, work(watched)));
-    let mut results: Vec<(usize, R)> = alone.collect();
-    results.extend(side_by_side(small, |_, (i, watched)| (i, work(watched))));
-    results.sort_by_key(|&(i, _)| i);
-    results
 }
 
 /// The parameters of the layers that `which` chooses.

@@ -142,31 +142,14 @@ impl Unit {
         weights: &[Vec<f32>],
         values: &Values,
     ) -> Result<Values, Error> {
-        let gamma = |layer, factors: &[f32]| -> Result<Vec<f32>, Error> {
-            let (variances, eps) =
-                variances(layer, values).map_err(|problem| self.error(problem))?;
+        let weights: Vec<&[f32]> = weights.iter().map(Vec::as_slice).collect();
+        let gamma = |layer: &TracedLayer, factors: &[f32]| {
+            let (variances, eps) = variances(layer, values)?;
             let pairs = factors.iter().zip(variances);
-            Ok(pairs
-                .map(|(&g, v)| (f64::from(g) / (v + eps).sqrt()) as f32)
-                .collect())
+            let gradient = pairs.map(|(&g, v)| (f64::from(g) / (v + eps).sqrt()) as f32);
+            Ok(gradient.collect())
         };
-        let mut gradients = Values::new();
-        // Of a composition the convolution's comes first.
-        if let Some(inner) = weights.first() {
-            let own = match self.layer.kind {
-                Kind::Dense => {
-                    let shape = &self.layer.weight_shape;
-                    transposed(inner, shape[1], shape[0])
-                }
-                Kind::BatchNorm { .. } => gamma(&self.layer, inner)?,
-                _ => inner.clone(),
-            };
-            gradients.insert(self.layer.weight, own);
-        }
-        if let (Some(layer), [_, outer]) = (&self.batch_norm, weights) {
-            gradients.insert(layer.weight, gamma(layer, outer)?);
-        }
-        Ok(gradients)
+        self.laid_out(&weights, gamma)
     }
 
     /// The parameters of the module for the operator's weights.
@@ -175,25 +158,35 @@ impl Unit {
         operator: &BoxedParametric<f32>,
         values: &Values,
     ) -> Result<Values, Error> {
-        let gamma =
-            |layer, factors| gamma(layer, factors, values).map_err(|problem| self.error(problem));
-        let weights = operator.weights();
-        let mut changed = Values::new();
-        // Of a composition the convolution's weight comes first.
-        let inner = weights.first().copied().unwrap_or_default();
-        let own = match &self.layer.kind {
-            Kind::Dense => {
-                let shape = &self.layer.weight_shape;
-                transposed(inner, shape[1], shape[0])
-            }
-            Kind::BatchNorm { .. } => gamma(&self.layer, inner)?,
-            _ => inner.to_vec(),
-        };
-        changed.insert(self.layer.weight, own);
-        if let (Some(layer), [_, outer]) = (&self.batch_norm, &weights[..]) {
-            changed.insert(layer.weight, gamma(layer, outer)?);
+        let gamma = |layer: &TracedLayer, factors: &[f32]| gamma(layer, factors, values);
+        self.laid_out(&operator.weights(), gamma)
+    }
+
+    /// What is for the operator's weights, one after the other, as the module has it; `gamma` makes a batch
+    /// normalisation's of what is for its factors.
+    fn laid_out(
+        &self,
+        weights: &[&[f32]],
+        gamma: impl Fn(&TracedLayer, &[f32]) -> Result<Vec<f32>, Problem>,
+    ) -> Result<Values, Error> {
+        let gamma = |layer, factors| gamma(layer, factors).map_err(|problem| self.error(problem));
+        let mut values = Values::new();
+        // Of a composition the convolution's comes first.
+        if let Some(&own) = weights.first() {
+            let own = match self.layer.kind {
+                Kind::Dense => {
+                    let shape = &self.layer.weight_shape;
+                    transposed(own, shape[1], shape[0])
+                }
+                Kind::BatchNorm { .. } => gamma(&self.layer, own)?,
+                _ => own.to_vec(),
+            };
+            values.insert(self.layer.weight, own);
         }
-        Ok(changed)
+        if let (Some(layer), [_, factors]) = (&self.batch_norm, weights) {
+            values.insert(layer.weight, gamma(layer, factors)?);
+        }
+        Ok(values)
     }
 }
 

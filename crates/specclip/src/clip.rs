@@ -26,13 +26,15 @@ const NAME: &str = "clip";
 /// How the new weights are found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Method {
-    /// All weights times c / sigma_1 (Gouk et al. 2021). Of a composition the first weight alone: a
-    /// batch normalisation after a convolution stays as it is.
+    /// All weights times c / sigma_1 (Gouk et al. 2021). Of a composition those of
+    /// [`Parametric::linear_weights`] alone: a batch normalisation after a convolution stays as it is, or the
+    /// convolution where it is [held](crate::operator::Compose::holding_inner).
     Scale,
-    /// FastClip: Algorithms 2 and 3 of Ebrahimpour-Boroojeny, Telgarsky & Sundaram (AISTATS 2024).
+    /// FastClip: Algorithms 2 and 3 of Ebrahimpour-Boroojeny, Telgarsky & Sundaram (AISTATS 2024), as published with
+    /// [`Step::Reference`] and improved with [`Step::Automatic`]. Of a composition all weights move.
     FastClip(FastClip),
-    /// The nearest weights in the Frobenius norm, with a certificate. Of a composition the first weight
-    /// alone moves, and the certificate is about it: a batch normalisation after a convolution stays as it is.
+    /// The nearest weights in the Frobenius norm, with a certificate. Of a composition those weights move that a scaling
+    /// moves, and the certificate is about them.
     Projection(Projection),
     /// Singular values of the blocks of the discrete Fourier transform clipped, transformed back and,
     /// with `crop`, cut to the kernel's taps (Sedghi, Gupta & Long 2019; Senderovich et al. 2022).
@@ -53,7 +55,7 @@ pub struct FastClip {
     pub raise: bool,
     /// Gradient steps of one round, at most.
     pub inner_steps: usize,
-    /// Rounds after which it gives up.
+    /// Rounds after which it gives up; a solve that finds more to lower counts for five.
     pub max_rounds: usize,
 }
 
@@ -358,7 +360,7 @@ fn settle<P: Parametric + ?Sized>(
         };
         let margin = 8.0 * P::Scalar::UNIT_ROUNDOFF * attempt as f64;
         let factor = factor * (1.0 - margin);
-        scale::multiply(op, factor)?;
+        judge.matvecs += scale::multiply(op, factor)?;
         report.factor *= factor;
         verdict = judge.look(op)?;
     }

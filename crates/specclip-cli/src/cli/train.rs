@@ -246,7 +246,8 @@ pub enum TrainMethodArg {
     None,
     /// The nearest weights that obey
     Projection,
-    /// The paper's: an iteration of PowerQR with every step, and at most 10 rounds of gradient steps when it clips
+    /// The paper's with a step of our own: an iteration of PowerQR with every step, at most 20 rounds of gradient steps
+    /// when it clips, the vector refreshed by Lanczos
     #[value(name = "fastclip")]
     FastClip,
     /// All weights of the layer times one factor
@@ -275,7 +276,8 @@ pub enum BatchNormArg {
     None,
     /// Clipped by themselves
     Clip,
-    /// Clipped together with the convolution before them, as one layer, through their gamma (fastclip moves both)
+    /// Clipped together with the convolution before them, as one layer: methods that project or scale move gamma
+    /// alone, fastclip and gram-penalty both
     Compose,
 }
 

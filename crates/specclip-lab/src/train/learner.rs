@@ -51,35 +51,26 @@ impl Learner {
         seconds: &mut Seconds,
     ) -> Result<(Network, Score), Error> {
         let clipper = &mut self.clipper;
-        let holds = self.method != ClipMethod::None;
-        let (mut gradients, score) = if holds {
-            let used = timed(&mut seconds.clipping, || clipper.before_forward(&network));
-            let used = used.map_err(|error| diverged(error, step))?;
-            timed(&mut seconds.training, || {
-                gradients(&used, batch, self.input, &self.device)
-            })
-        } else {
-            timed(&mut seconds.training, || {
-                gradients(&network, batch, self.input, &self.device)
-            })
-        };
+        let failed = |error| diverged(error, step);
+        let used = timed(&mut seconds.clipping, || clipper.before_forward(&network));
+        let used = used.map_err(failed)?;
+        let (gradients, score) = timed(&mut seconds.training, || {
+            gradients(&used, batch, self.input, &self.device)
+        });
+        drop(used);
         // Before weights that are none reach the clipper.
         if !score.is_finite() {
             return Err(Error::Diverged { step });
         }
-        if holds {
-            let changed = timed(&mut seconds.clipping, || {
-                clipper.gradients(&network, gradients)
-            });
-            gradients = changed.map_err(|error| diverged(error, step))?;
-        }
-        let mut network = timed(&mut seconds.training, || {
+        let gradients = timed(&mut seconds.clipping, || {
+            clipper.gradients(&network, gradients)
+        });
+        let gradients = gradients.map_err(failed)?;
+        let network = timed(&mut seconds.training, || {
             self.optimizer.step(rate, network, gradients)
         });
-        if holds {
-            let stepped = timed(&mut seconds.clipping, || clipper.step(network));
-            network = stepped.map_err(|error| diverged(error, step))?;
-        }
+        let network = timed(&mut seconds.clipping, || clipper.step(network));
+        let network = network.map_err(failed)?;
         Ok((network, score))
     }
 

@@ -60,7 +60,8 @@ pub enum ClipMethod {
     /// Not at all; norms are measured at the end of each epoch, as they are with the others.
     #[default]
     None,
-    /// The paper's: one iteration of PowerQR with every step, gradient steps when it clips.
+    /// The paper's: one iteration of PowerQR with every step, gradient steps when it clips, of a size of our own
+    /// ([`clip::Step::Automatic`]).
     #[serde(rename = "fastclip")]
     FastClip,
     /// The nearest weights that obey.
@@ -170,7 +171,7 @@ pub struct Clipping {
     /// With every so many-th step, where the method clips now and then.
     pub every: u64,
     /// Rounds of FastClip in one clip, at most. Where many singular values are above the norm, as in a large
-    /// layer at the beginning, one clip cannot lower them all in reasonable time: a round lowers one or two. The next clip goes on.
+    /// layer at the beginning, one clip cannot lower them all in reasonable time: a round lowers a few. The next clip goes on.
     #[serde(default = "usual_rounds")]
     pub fastclip_rounds: usize,
     /// The factor of the penalty, where the method is one.
@@ -181,7 +182,7 @@ pub struct Clipping {
 }
 
 fn usual_rounds() -> usize {
-    10
+    20
 }
 
 fn usual_penalty_weight() -> f64 {
@@ -343,7 +344,8 @@ impl Clipping {
         };
         let clipper = clipper.batch_norms(batch_norms);
         let Some(method) = self.method.method(self) else {
-            return Ok(clipper);
+            // It measures when it is told to.
+            return Ok(clipper.every(u64::MAX)?);
         };
         let every = match self.method.clips_now_and_then() {
             true => self.every,

@@ -43,7 +43,7 @@ impl EachStep {
         found: &Followed<P::Scalar>,
     ) -> Result<(), Error> {
         match self {
-            Self::Scale => scale::multiply(op, c / found.sigma),
+            Self::Scale => scale::multiply_at_once(op, c / found.sigma),
             Self::SoftCap => {
                 let matrix = matrix(op, "soft cap")?;
                 let capped = soft_cap(&matrix, found.sigma, c);
@@ -52,7 +52,7 @@ impl EachStep {
                 if norm_estimate(&capped) <= 1.5 * found.sigma {
                     write(op, capped.as_ref())
                 } else {
-                    scale::multiply(op, c / found.sigma)
+                    scale::multiply_at_once(op, c / found.sigma)
                 }
             }
             Self::Hammer => {

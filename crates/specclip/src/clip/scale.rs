@@ -10,23 +10,36 @@ use crate::real::norm;
 use crate::weight::Parametric;
 
 pub(super) fn solve<P: Parametric + ?Sized>(op: &mut P, factor: f64) -> Result<Moved, Error> {
-    multiply(op, factor)?;
-    Ok(Moved::default())
+    Ok(Moved {
+        matvecs: multiply(op, factor)?,
+        ..Moved::default()
+    })
 }
 
 /// Multiplies M by `factor` through the weights that M is linear in jointly
-/// ([`Parametric::linear_weights`]): a batch normalisation after a convolution is left as it is, and of
-/// a sum every term is multiplied.
+/// ([`Parametric::linear_weights`]): of a convolution and its batch normalisation one, of a sum every term.
+///
+/// Returns the actions that it took to try that out.
 ///
 /// # Errors
 /// [`Error::NotApplicable`] where a part of M does not follow these weights.
-pub(super) fn multiply<P: Parametric + ?Sized>(op: &mut P, factor: f64) -> Result<(), Error> {
+pub(super) fn multiply<P: Parametric + ?Sized>(op: &mut P, factor: f64) -> Result<usize, Error> {
     let (weights, free) = (owned(op), op.linear_weights());
-    // One weight alone has nothing beside it.
-    if weights.len() > 1 {
-        check_doubled(op, &weights, &free)?;
+    let actions = check_halved(op, &weights, &free)?;
+    op.set_weights(&multiplied(&weights, &free, factor))?;
+    Ok(actions)
+}
+
+/// [`multiply`] after every step of training: one weight alone is taken for a factor of M, as trying that out takes as
+/// much as following the norm does.
+pub(super) fn multiply_at_once<P: Parametric + ?Sized>(
+    op: &mut P,
+    factor: f64,
+) -> Result<(), Error> {
+    match owned(op) {
+        weights if weights.len() == 1 => op.set_weights(&multiplied(&weights, &[true], factor)),
+        _ => multiply(op, factor).map(drop),
     }
-    op.set_weights(&multiplied(&weights, &free, factor))
 }
 
 fn multiplied<T: Real>(weights: &[Vec<T>], free: &[bool], factor: f64) -> Vec<Vec<T>> {
@@ -39,12 +52,12 @@ fn multiplied<T: Real>(weights: &[Vec<T>], free: &[bool], factor: f64) -> Vec<Ve
     multiplied
 }
 
-/// Tries it out with doubled weights: exact in floating point.
-fn check_doubled<P: Parametric + ?Sized>(
+/// Tries it out with halved weights: exact in floating point, but for numbers that are hardly above zero.
+fn check_halved<P: Parametric + ?Sized>(
     op: &mut P,
     weights: &[Vec<P::Scalar>],
     free: &[bool],
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     let mut x = op.input_block(1);
     Random::new(0).fill(&mut x);
     let image = |op: &P| -> Result<Columns<P::Scalar>, Error> {
@@ -53,11 +66,11 @@ fn check_doubled<P: Parametric + ?Sized>(
         Ok(y)
     };
     let before = image(op)?;
-    op.set_weights(&multiplied(weights, free, 2.0))?;
-    let doubled = image(op)?;
+    op.set_weights(&multiplied(weights, free, 0.5))?;
+    let halved = image(op)?;
     op.set_weights(weights)?;
-    if is_multiple(&doubled, &before, 2.0) {
-        return Ok(());
+    if is_multiple(&halved, &before, 0.5) {
+        return Ok(2);
     }
     Err(Error::NotApplicable {
         method: "scale",

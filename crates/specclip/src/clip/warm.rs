@@ -222,33 +222,35 @@ impl<T: Real> Warm<T> {
             }
             Method::Frequency { crop } => frequency::solve(op, c, *crop)?,
         };
-        let top = self.settle(op, c, params)?;
+        let (top, judging) = self.settle(op, c, params)?;
         self.keep(params, &top);
         report.after = top.sigma[0];
         report.converged &= top.converged();
-        report.matvecs += moved.matvecs + top.matvecs;
+        report.matvecs += moved.matvecs + judging;
         report.distance = distance(&owned(op), original);
         Ok(report)
     }
 
-    /// Measures the result; that of a projection or a scaling is multiplied to where it obeys.
+    /// Measures the result; that of a projection or a scaling is multiplied to where it obeys. Returns the actions as well.
     fn settle<P>(
         &mut self,
         op: &mut P,
         c: f64,
         params: &Params,
-    ) -> Result<Triplets<Columns<T>>, Error>
+    ) -> Result<(Triplets<Columns<T>>, usize), Error>
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
         let mut top = self.top(op, params.tolerance)?;
+        let mut matvecs = top.matvecs;
         let scales = matches!(params.method, Method::Scale | Method::Projection(_));
         let above = judge::above(&top);
         if scales && above > c * (1.0 + params.tolerance) {
-            scale::multiply(op, c / above)?;
+            matvecs += scale::multiply(op, c / above)?;
             top = self.top(op, params.tolerance)?;
+            matvecs += top.matvecs;
         }
-        Ok(top)
+        Ok((top, matvecs))
     }
 
     /// The leading triplet, from random vectors.

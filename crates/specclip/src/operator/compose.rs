@@ -58,7 +58,7 @@ where
     /// The same operator with its outer weights as those that it is [linear](Parametric::linear_weights) in, and the
     /// inner ones held: a scaling or a projection then moves the factors of a batch normalisation and not the convolution
     /// before it. In training that is the one of the two that lasts: what a convolution loses, the statistics of its batch
-    /// normalisation give back.
+    /// normalisation give back. FastClip moves all weights as before; where the outer operator has none, the inner ones move.
     #[must_use]
     pub fn holding_inner(mut self) -> Self {
         self.holds_inner = true;

@@ -161,7 +161,11 @@ impl<'a, Op: LinearOperator + ?Sized> Bases<'a, Op> {
         let width = start.map_or(random_width, |s| s.cols().min(smaller));
         let affordable = MEMORY / (op.inputs() + op.outputs());
         let spare = affordable.saturating_sub(2 * k).clamp(LEAST, USUAL);
-        let capacity = (2 * k + 2 * width + spare).min(smaller.max(width));
+        // No more than the actions allow.
+        let reachable = params.max_matvecs / 2 + k + 2 * width.max(random_width);
+        let capacity = (2 * k + 2 * width + spare)
+            .min(smaller.max(width))
+            .min(reachable);
         let mut bases = Self {
             op,
             k,

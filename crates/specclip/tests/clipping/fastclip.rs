@@ -1,5 +1,8 @@
 //! What FastClip alone does.
 
+use specclip::operator::Scaled;
+
+use super::refused::refused;
 use super::*;
 
 /// The warm start of FastClip has no part of the second singular vector, ever: only a fresh solve
@@ -85,4 +88,133 @@ fn raising_is_asked_for() {
     let mut zero = Dense::new(vec![0.0; 12], 3, 4).unwrap();
     let report = checked(&mut zero, 1.0, &Params::new(raising()));
     assert!(!report.reached && flat(&zero) == [0.0; 12]);
+}
+
+/// All weights in other units: the same rounds, the same distance in these units.
+fn has_no_scale<T: Real>(make: fn() -> BoxedParametric<T>, units: &[f64]) {
+    let start = owned(&make());
+    let run = |unit: f64| {
+        let mut op = make();
+        let scaled: Vec<Vec<T>> = start
+            .iter()
+            .map(|w| w.iter().map(|x| T::from_f64(x.to_f64() * unit)).collect())
+            .collect();
+        op.set_weights(&scaled).unwrap();
+        let before = materialise(&op).unwrap().singular_values().unwrap()[0];
+        let params = Params {
+            seed: 4,
+            ..Params::new(fastclip(Step::Automatic))
+        };
+        let report = clip(&mut op, 0.5 * before, &params).unwrap();
+        assert!(report.reached && report.factor > 0.99, "{unit}: {report:?}");
+        let after = owned(&op);
+        let moved = after[0]
+            .iter()
+            .zip(&scaled[0])
+            .map(|(a, b)| (a.to_f64() - b.to_f64()) / unit);
+        (report.rounds, norm(&moved.collect::<Vec<f64>>()))
+    };
+    let (rounds, distance) = run(1.0);
+    for &unit in units {
+        let (others, other) = run(unit);
+        assert!(rounds.abs_diff(others) <= 2, "{unit}: {rounds}, {others}");
+        assert!(
+            (other / distance - 1.0).abs() < 0.02,
+            "{unit}: {distance} {other}"
+        );
+    }
+}
+
+fn numbers<T: Real>(count: usize, seed: u64) -> Vec<T> {
+    values(count, seed).into_iter().map(T::from_f64).collect()
+}
+
+fn dense<T: Real>() -> BoxedParametric<T> {
+    Box::new(Dense::new(numbers(7 * 9, 3), 7, 9).unwrap())
+}
+
+fn composition<T: Real>() -> BoxedParametric<T> {
+    let params = ConvParams::new(2).padding(1, PaddingMode::Zeros);
+    let conv = Conv::new(numbers(4 * 3 * 9, 1), &[4, 3, 3, 3], &[3, 6, 6], &params).unwrap();
+    let norm = Diagonal::new(numbers(4, 2), &[4, 6, 6]).unwrap();
+    Box::new(Compose::new(norm, conv).unwrap())
+}
+
+#[test]
+fn fastclip_has_no_scale() {
+    for make in [dense, composition] {
+        has_no_scale::<f32>(make, &[1e-9, 1e-4, 1e4, 1e9]);
+    }
+    for make in [dense, composition] {
+        has_no_scale::<f64>(make, &[1e-60, 1e-20, 1e20, 1e60]);
+    }
+}
+
+/// A convolution and factors of quite another size, where products of gradients and weights leave the range of the type.
+#[test]
+fn the_parts_of_a_composition_may_differ_in_size() {
+    for unit in [1e-18, 1e-9, 1e9, 1e18] {
+        let mut op = composition::<f32>();
+        let mut weights = owned(&op);
+        weights[0].iter_mut().for_each(|w| *w *= unit);
+        op.set_weights(&weights).unwrap();
+        let before = materialise(&op).unwrap().singular_values().unwrap()[0];
+        let params = Params::new(fastclip(Step::Automatic));
+        let report = clip(&mut op, 0.5 * before, &params).unwrap();
+        assert!(report.reached && report.factor > 0.99, "{unit}: {report:?}");
+    }
+}
+
+/// A part that no weight moves, and weights that are small beside it.
+#[test]
+fn the_identity_of_a_residual_sum_stays() {
+    for size in [1.0, 1e-4] {
+        let mix = Conv::new(values(64, 5), &[8, 8, 1], &[8, 1], &ConvParams::new(1)).unwrap();
+        let identity = Separable::<f64>::pad(&[8, 1], &[(0, 0)], PaddingMode::Zeros).unwrap();
+        let terms: Vec<BoxedParametric<f64>> = vec![
+            Box::new(identity),
+            Box::new(Scaled::new(mix, size).unwrap()),
+        ];
+        let mut sum = Sum::new(terms).unwrap();
+        let before = spectrum(&sum)[0];
+        let c = 1.0 + 0.6 * (before - 1.0);
+        let params = Params {
+            tolerance: 1e-6,
+            ..Params::new(fastclip(Step::Automatic))
+        };
+        let report = checked(&mut sum, c, &params);
+        assert!(report.reached && report.factor == 1.0, "{size}: {report:?}");
+        // No multiple of the weights is a multiple of the sum.
+        refused(
+            &mut sum,
+            0.9 * c,
+            &Params::new(Method::Scale),
+            "common factor",
+        );
+    }
+}
+
+/// A product of tiny factors is raised by steps that its tangent takes for far longer.
+#[test]
+fn steps_that_are_too_long_are_halved() {
+    let conv = Conv::new(
+        values(4 * 3 * 9, 1),
+        &[4, 3, 3, 3],
+        &[3, 6, 6],
+        &ConvParams::new(2),
+    )
+    .unwrap();
+    let norm = Diagonal::new(values(4, 2), conv.output_shape()).unwrap();
+    let mut op = Compose::new(norm, conv).unwrap();
+    let tiny: Vec<Vec<f64>> = owned(&op)
+        .into_iter()
+        .map(|w| w.into_iter().map(|x| x * 1e-6).collect())
+        .collect();
+    op.set_weights(&tiny).unwrap();
+    let report = clip(&mut op, 1.0, &Params::new(raising())).unwrap();
+    let after = spectrum(&op)[0];
+    assert!(
+        report.reached && (after - 1.0).abs() < 2e-3,
+        "{after} {report:?}"
+    );
 }

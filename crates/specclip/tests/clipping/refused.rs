@@ -3,7 +3,7 @@
 use super::*;
 
 /// Refused, with this in the message, and nothing is changed.
-fn refused<P: Parametric + ?Sized>(op: &mut P, c: f64, params: &Params, words: &str) {
+pub fn refused<P: Parametric + ?Sized>(op: &mut P, c: f64, params: &Params, words: &str) {
     let before = owned(op);
     let message = clip(op, c, params).unwrap_err().to_string();
     assert!(message.contains(words), "{message}");

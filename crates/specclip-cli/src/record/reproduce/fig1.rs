@@ -141,7 +141,7 @@ pub const METHODS: [(ClipMethod, &str); 8] = [
         "clipping by frequency (Senderovich et al. 2022)",
     ),
     (ClipMethod::Scale, "scaling at every clip"),
-    (ClipMethod::FastClip, "FastClip (the paper's)"),
+    (ClipMethod::FastClip, "FastClip (the paper's, own steps)"),
     (ClipMethod::Projection, "projection (this library's)"),
 ];
 

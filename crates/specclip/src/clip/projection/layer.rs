@@ -57,6 +57,7 @@ impl<'a, P: Parametric + ?Sized> Layer<'a, P> {
         Random::new(self.seed).fill(&mut x);
         let mut y = self.op.output_block(1);
         self.op.apply(&x, &mut y)?;
+        self.matvecs += 1;
         self.set(&self.start.clone())?;
         if y.norms()[0] == 0.0 {
             return Ok(());

@@ -1,0 +1,324 @@
+//! The gradient steps of one round.
+
+use super::super::{FastClip, Step, owned};
+use super::NAME;
+use crate::Real;
+use crate::block::{Block, Columns};
+use crate::error::Error;
+use crate::random::Random;
+use crate::real::norm;
+use crate::weight::Parametric;
+
+/// The part of its first distance to the target at which a round has gone far enough: the singular vectors turn while the
+/// weights move, and short ways stay nearer to where they began.
+const NEAR: f64 = 0.3;
+
+/// How often a step is halved that is too long.
+const HALVINGS: usize = 60;
+
+/// Ratios of sizes that no action suffers from.
+const ALIKE: std::ops::Range<f64> = 1e-6..1e6;
+
+/// Gradient steps on ||M(W) v - t||^2.
+pub(super) struct Descent {
+    inner_steps: usize,
+    /// The step size; none for that which is best along each gradient.
+    fixed: Option<f64>,
+    /// Whether M is zero where a weight is.
+    homogeneous: bool,
+    /// The norm of each weight at the start.
+    sizes: Vec<f64>,
+}
+
+/// A gradient whose parts take the place of the weights that they are of.
+struct Direction<T> {
+    /// The parts, each times its factor: what brings it to about the size of its weight, where an action needs that to
+    /// keep its digits.
+    parts: Vec<Vec<T>>,
+    /// None for a part that is zero.
+    factors: Vec<Option<f64>>,
+    /// The least of the factors.
+    least: f64,
+    /// The length of the gradient.
+    length: f64,
+}
+
+impl<T: Real> Direction<T> {
+    /// For weights of these sizes, or for ones that may be of other sizes by the factors of [`ALIKE`]. None for a gradient
+    /// that is zero or beyond the largest number.
+    fn new(mut parts: Vec<Vec<T>>, sizes: &[f64], exact: bool) -> Option<Self> {
+        let lengths: Vec<f64> = parts.iter().map(|part| norm(part)).collect();
+        let length = norm(&lengths);
+        if !(length.is_finite() && length > 0.0) {
+            return None;
+        }
+        let mut factors = Vec::with_capacity(parts.len());
+        for (part, (&own, &size)) in parts.iter_mut().zip(lengths.iter().zip(sizes)) {
+            let ratio = if size > 0.0 { size / own } else { 1.0 };
+            let factor = match !exact && ALIKE.contains(&ratio) {
+                true => 1.0,
+                false => ratio,
+            };
+            if factor != 1.0 && own > 0.0 {
+                for x in part {
+                    *x = T::from_f64(x.to_f64() * factor);
+                }
+            }
+            factors.push((own > 0.0).then_some(factor));
+        }
+        Some(Self {
+            parts,
+            least: factors.iter().flatten().copied().fold(f64::MAX, f64::min),
+            factors,
+            length,
+        })
+    }
+
+    /// `weights` - `step` times the gradient.
+    fn step_from(&self, weights: &[Vec<T>], step: f64) -> Vec<Vec<T>> {
+        let moved = |(weight, (part, factor)): (&Vec<T>, (&Vec<T>, &Option<f64>))| {
+            let share = factor.map_or(0.0, |factor| step / factor);
+            let pairs = weight.iter().zip(part);
+            let move_one = |(w, d): (&T, &T)| T::from_f64(w.to_f64() - share * d.to_f64());
+            pairs.map(move_one).collect()
+        };
+        let parts = self.parts.iter().zip(&self.factors);
+        weights.iter().zip(parts).map(moved).collect()
+    }
+}
+
+impl Descent {
+    pub(super) fn new<P: Parametric + ?Sized>(
+        op: &mut P,
+        settings: &FastClip,
+        work: &mut usize,
+    ) -> Result<Self, Error> {
+        let fixed = match settings.step {
+            Step::Automatic => None,
+            Step::Fixed(step) => Some(step),
+            Step::Reference => Some(reference(op)),
+        };
+        Ok(Self {
+            inner_steps: settings.inner_steps,
+            homogeneous: fixed.is_none() && is_homogeneous(op, work)?,
+            sizes: op.weights().into_iter().map(norm).collect(),
+            fixed,
+        })
+    }
+
+    /// Moves ||M(W) v|| towards c. Adds to `work` the actions and weight gradients that it took, and returns whether
+    /// the weights have moved.
+    pub(super) fn round<T: Real, P>(
+        &self,
+        op: &mut P,
+        v: &Columns<T>,
+        c: f64,
+        work: &mut usize,
+    ) -> Result<bool, Error>
+    where
+        P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
+    {
+        let image = image(op, v, work)?;
+        let sigma = image.norms()[0];
+        if sigma == 0.0 {
+            return Ok(false);
+        }
+        let mut target = image.clone();
+        target.scale(&[c / sigma]);
+        let residual = difference(&image, &target);
+        // What rounding leaves of a sum that cancels.
+        let enough = 64.0 * T::UNIT_ROUNDOFF * c;
+        match self.fixed {
+            Some(step) => self.descend(op, v, (residual, &target), (step, enough), work),
+            None => self.descend_exactly(op, v, (residual, &target), enough, work),
+        }
+    }
+
+    /// Steps of a given size, until the distance of M(W) v to `target` is `enough`.
+    fn descend<T: Real, P>(
+        &self,
+        op: &mut P,
+        v: &Columns<T>,
+        (mut residual, target): (Columns<T>, &Columns<T>),
+        (step, enough): (f64, f64),
+        work: &mut usize,
+    ) -> Result<bool, Error>
+    where
+        P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
+    {
+        let mut moved = false;
+        let mut loss = norm(residual.as_slice());
+        for _ in 0..self.inner_steps {
+            if loss <= enough {
+                break;
+            }
+            let gradient = op.weight_gradient(&[2.0], &residual, v)?;
+            *work += 1;
+            let mut weights = owned(op);
+            for (weight, gradient) in weights.iter_mut().zip(&gradient) {
+                add(weight, -step, gradient);
+            }
+            let after = residual_at(op, &weights, v, target, work);
+            let Some((after, rest)) = after.filter(|(_, rest)| *rest <= loss) else {
+                let problem =
+                    format!("the step {step} makes the loss grow; use the automatic step");
+                return Err(Error::invalid(NAME, problem));
+            };
+            (residual, loss, moved) = (after, rest, true);
+        }
+        Ok(moved)
+    }
+
+    /// Steps that each go to where the loss is least along the gradient, until the distance to `target` is
+    /// `enough` or a part of what it was.
+    fn descend_exactly<T: Real, P>(
+        &self,
+        op: &mut P,
+        v: &Columns<T>,
+        (mut residual, target): (Columns<T>, &Columns<T>),
+        enough: f64,
+        work: &mut usize,
+    ) -> Result<bool, Error>
+    where
+        P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
+    {
+        let mut weights = owned(op);
+        let mut moved = false;
+        let mut loss = norm(residual.as_slice());
+        let enough = enough.max(NEAR * loss);
+        'steps: for _ in 0..self.inner_steps {
+            if loss <= enough {
+                break;
+            }
+            // Half of it, as of the square of the tangent below.
+            let gradient = op.weight_gradient(&[1.0], &residual, v)?;
+            *work += 1;
+            let Some(mut direction) = Direction::new(gradient, &self.sizes, !self.homogeneous)
+            else {
+                break;
+            };
+            let tangent = self.tangent(op, &mut weights, &mut direction, v, work)?;
+            let mut step = (direction.length * direction.least / norm(tangent.as_slice())).powi(2);
+            if !(step.is_finite() && step > 0.0) {
+                break;
+            }
+            // Where M is not linear in the weights the tangent is not all, and the step may be too long.
+            for _ in 0..HALVINGS {
+                let next = direction.step_from(&weights, step);
+                match residual_at(op, &next, v, target, work) {
+                    Some((after, rest)) if rest < loss => {
+                        (weights, residual, loss, moved) = (next, after, rest, true);
+                        continue 'steps;
+                    }
+                    _ => step *= 0.5,
+                }
+            }
+            break;
+        }
+        op.set_weights(&weights)?;
+        Ok(moved)
+    }
+
+    /// The derivative of W -> M(W) v along the gradient times the least factor of the direction: the sum over the
+    /// weights of M(.., direction_i, ..) v, less what M is without that weight. Leaves the operator with other weights.
+    fn tangent<T: Real, P>(
+        &self,
+        op: &mut P,
+        weights: &mut [Vec<T>],
+        direction: &mut Direction<T>,
+        v: &Columns<T>,
+        work: &mut usize,
+    ) -> Result<Columns<T>, Error>
+    where
+        P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
+    {
+        let mut total = op.output_block(1);
+        for i in 0..weights.len() {
+            let Some(factor) = direction.factors[i] else {
+                continue;
+            };
+            let share = direction.least / factor;
+            std::mem::swap(&mut weights[i], &mut direction.parts[i]);
+            op.set_weights(weights)?;
+            add(total.as_mut_slice(), share, image(op, v, work)?.as_slice());
+            std::mem::swap(&mut weights[i], &mut direction.parts[i]);
+            if !self.homogeneous {
+                let zero = vec![T::ZERO; weights[i].len()];
+                let weight = std::mem::replace(&mut weights[i], zero);
+                op.set_weights(weights)?;
+                add(total.as_mut_slice(), -share, image(op, v, work)?.as_slice());
+                weights[i] = weight;
+            }
+        }
+        Ok(total)
+    }
+}
+
+/// M(W) v - `target` and its norm for other weights; none where they, or the image, are beyond the largest number.
+fn residual_at<T: Real, P>(
+    op: &mut P,
+    weights: &[Vec<T>],
+    v: &Columns<T>,
+    target: &Columns<T>,
+    work: &mut usize,
+) -> Option<(Columns<T>, f64)>
+where
+    P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
+{
+    op.set_weights(weights).ok()?;
+    let residual = difference(&image(op, v, work).ok()?, target);
+    let loss = norm(residual.as_slice());
+    loss.is_finite().then_some((residual, loss))
+}
+
+/// Whether M vanishes with each of its weights.
+fn is_homogeneous<P: Parametric + ?Sized>(op: &mut P, work: &mut usize) -> Result<bool, Error> {
+    let mut weights = owned(op);
+    let mut x = op.input_block(1);
+    Random::new(0).fill(&mut x);
+    let mut homogeneous = true;
+    for i in 0..weights.len() {
+        let zero = vec![P::Scalar::ZERO; weights[i].len()];
+        let weight = std::mem::replace(&mut weights[i], zero);
+        op.set_weights(&weights)?;
+        homogeneous &= image(op, &x, work)?.norms()[0] == 0.0;
+        weights[i] = weight;
+    }
+    op.set_weights(&weights)?;
+    Ok(homogeneous)
+}
+
+/// The step sizes of the paper's code, for the loss as it is written here: the code averages its
+/// loss over the output's width.
+fn reference<P: Parametric + ?Sized>(op: &P) -> f64 {
+    match op.output_shape() {
+        _ if op.weights().len() > 1 => 0.01,
+        [_, .., width] => 0.35 / *width as f64,
+        _ => 0.35,
+    }
+}
+
+/// M v, by weights that move on.
+fn image<P: Parametric + ?Sized>(
+    op: &P,
+    v: &P::Block,
+    work: &mut usize,
+) -> Result<P::Block, Error> {
+    let mut image = op.output_block(1);
+    op.apply_once(v, &mut image)?;
+    *work += 1;
+    Ok(image)
+}
+
+fn difference<T: Real>(a: &Columns<T>, b: &Columns<T>) -> Columns<T> {
+    let mut difference = a.clone();
+    add(difference.as_mut_slice(), -1.0, b.as_slice());
+    difference
+}
+
+/// a += factor b.
+fn add<T: Real>(a: &mut [T], factor: f64, b: &[T]) {
+    for (a, &b) in a.iter_mut().zip(b) {
+        *a = T::from_f64(a.to_f64() + factor * b.to_f64());
+    }
+}
