@@ -588,6 +588,53 @@ fn the_same_seed_gives_the_same_numbers() {
     assert_eq!(a.matvecs, b.matvecs);
 }
 
+/// However few actions there are, whatever the widths are, and where no tolerance is ever met: values, none above the
+/// largest, and no success that is none.
+#[test]
+fn no_widths_and_limits_are_too_much() {
+    for (rows, cols) in [(400, 410), (20, 1000), (1000, 20)] {
+        let sigma: Vec<f64> = (0..20).map(|i| 1.0 - 0.01 * f64::from(i)).collect();
+        let op = with_spectrum::<f32>(rows, cols, &sigma, 3);
+        for (k, block, columns) in [
+            (1, 1, 0),
+            (1, 16, 1),
+            (5, 3, 1),
+            (5, 1, 16),
+            (20, 1, 0),
+            (20, 1, 1),
+            (20, 16, 16),
+        ] {
+            let start = columns_of_noise(cols, columns);
+            for max_matvecs in [1, 2, 17, 60, 400, 3000] {
+                let params = Params {
+                    method: Method::Lanczos,
+                    block: Some(block),
+                    max_matvecs,
+                    tolerance: 1e-17,
+                    ..Params::default()
+                };
+                let found = match columns {
+                    0 => singular_values(&op, k, &params),
+                    _ => singular_values_from(&op, k, &params, &start),
+                };
+                let what = format!("{rows} x {cols}, {k}, {block}, {columns}, {max_matvecs}");
+                let found = found.unwrap();
+                assert!(!found.sigma.is_empty() && found.sigma.len() <= k, "{what}");
+                assert!(found.sigma[0] <= 1.0 + 1e-5, "{what}: {:?}", found.sigma);
+                assert!(!found.converged() || found.residuals[0] <= 1e-17, "{what}");
+                if max_matvecs == 3000 {
+                    assert!((found.sigma[0] - 1.0).abs() < 1e-5, "{what}");
+                }
+            }
+        }
+    }
+}
+
+fn columns_of_noise(rows: usize, cols: usize) -> Columns<f32> {
+    let noise: Vec<f32> = noise(rows * cols, 9).iter().map(|&x| x as f32).collect();
+    Columns::from_vec(rows, cols, noise).unwrap()
+}
+
 #[test]
 fn an_exhausted_solver_says_so() {
     let sigma: Vec<f64> = (0..400).map(|i| 1.0 - 1e-4 * i as f64).collect();

@@ -159,29 +159,31 @@ impl<'a, Op: LinearOperator + ?Sized> Bases<'a, Op> {
         let smaller = op.inputs().min(op.outputs());
         let random_width = params.block.unwrap_or(1).min(smaller);
         let width = start.map_or(random_width, |s| s.cols().min(smaller));
+        // As many vectors as may be pending: a start, a random one, or the residuals of what is resumed.
+        let wide = width.max(random_width).max(k);
         let affordable = MEMORY / (op.inputs() + op.outputs());
         let spare = affordable.saturating_sub(2 * k).clamp(LEAST, USUAL);
         // No more than the actions allow.
-        let reachable = params.max_matvecs / 2 + k + 2 * width.max(random_width);
-        let capacity = (2 * k + 2 * width + spare)
-            .min(smaller.max(width))
+        let reachable = params.max_matvecs / 2 + k + 2 * wide;
+        let capacity = (2 * k + 2 * wide + spare)
+            .min(smaller.max(wide))
             .min(reachable);
         let mut bases = Self {
             op,
             k,
             width: random_width,
             u: op.output_block(capacity),
-            v: op.input_block(capacity + width),
+            v: op.input_block(capacity + wide),
             u_watch: Watch::new(&op.output_block(0), params.tolerance),
             v_watch: Watch::new(&op.input_block(0), params.tolerance),
             loose: 0,
             nu: 0,
             multiplied: 0,
             nv: 0,
-            c: Mat::zeros(capacity, capacity + width),
+            c: Mat::zeros(capacity, capacity + wide),
             capacity,
             keep: (k + width + spare / 4)
-                .min(capacity.saturating_sub(width))
+                .min(capacity.saturating_sub(wide))
                 .max(k),
             steps: 0,
             unbroken_steps: 0,
@@ -199,8 +201,10 @@ impl<'a, Op: LinearOperator + ?Sized> Bases<'a, Op> {
         bases
     }
 
+    /// Whether the pending vectors and what they lead to do not fit any more.
     fn is_full(&self) -> bool {
-        self.nu + (self.nv - self.multiplied) > self.capacity
+        let pending = self.nv - self.multiplied;
+        self.nu + pending > self.capacity || self.nv + pending > self.c.ncols()
     }
 
     fn is_patient(&self) -> bool {
