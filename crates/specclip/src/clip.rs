@@ -165,7 +165,7 @@ pub struct ClipReport {
     /// this is the sum over the groups.
     pub rounds: usize,
     /// Actions of M and of its transpose and weight gradients, together, each of one vector, the
-    /// judging solves included; those of one group count as much as those of the whole.
+    /// judging solves included, those behind the intervals not; those of one group count as much as those of the whole.
     pub matvecs: usize,
     /// What the operator was multiplied by at the end, because the method's result was still above
     /// c; 1 where it was not.
@@ -360,7 +360,12 @@ fn settle<P: Parametric + ?Sized>(
         };
         let margin = 8.0 * P::Scalar::UNIT_ROUNDOFF * attempt as f64;
         let factor = factor * (1.0 - margin);
-        judge.matvecs += scale::multiply(op, factor)?;
+        match scale::multiply(op, factor) {
+            Ok(actions) => judge.matvecs += actions,
+            // What a method has done beside a part that no factor reaches is kept and judged.
+            Err(Error::NotApplicable { .. }) => break,
+            Err(error) => return Err(error),
+        }
         report.factor *= factor;
         verdict = judge.look(op)?;
     }

@@ -66,46 +66,6 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
     fn independent_parts(&self) -> Option<Vec<IndependentPart<Self::Scalar>>> {
         None
     }
-
-    /// The derivative of W -> M(W) v in the direction `direction`: the sum over the weights of
-    /// M(..., direction_i, ...) v, less what M is without that weight, as other terms of a sum are.
-    ///
-    /// # Errors
-    /// As [`set_weights`](Self::set_weights) and [`LinearOperator::apply`].
-    fn tangent(
-        &self,
-        direction: &[Vec<Self::Scalar>],
-        v: &Self::Block,
-    ) -> Result<Self::Block, Error>
-    where
-        Self: Clone,
-    {
-        if direction.len() != self.weights().len() {
-            return Err(Error::shape(
-                "tangent's direction",
-                &[self.weights().len()],
-                &[direction.len()],
-            ));
-        }
-        let mut total = self.output_block(v.cols());
-        let mut term = self.output_block(v.cols());
-        let mut moved = self.clone();
-        let start: Vec<Vec<_>> = self.weights().iter().map(|w| w.to_vec()).collect();
-        for (i, direction) in direction.iter().enumerate() {
-            let zero = vec![Self::Scalar::ZERO; start[i].len()];
-            for (with, sign) in [(direction, 1.0), (&zero, -1.0)] {
-                let mut weights = start.clone();
-                weights[i].clone_from(with);
-                moved.set_weights(&weights)?;
-                moved.apply_once(v, &mut term)?;
-                let sign = Self::Scalar::from_f64(sign);
-                for (t, &x) in total.as_mut_slice().iter_mut().zip(term.as_slice()) {
-                    *t += sign * x;
-                }
-            }
-        }
-        Ok(total)
-    }
 }
 
 /// A host operator of unknown kind that knows its weights.

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use specclip::operator::{Adjoint, Compose, Conv, ConvParams, Diagonal, Function, materialise};
 use specclip::{Block, Columns, LinearOperator, Real};
-use weight_laws::{difference, once, pairing, tangents, weighted_sum};
+use weight_laws::{difference, once, pairing, weighted_sum};
 
 /// What rounding may do to a sum of `terms` products, relative to the sum of their absolute values:
 /// each addition adds one unit roundoff, and a comparison has two sides.
@@ -393,15 +393,6 @@ proptest! {
     fn gradients_are_differences(layer in configurations::weighted(), seed in any::<u64>()) {
         on_weighted!(difference, f64, &layer, seed)?;
         on_weighted!(difference, f32, &layer, seed)?;
-    }
-
-    #[test]
-    fn tangents_are_adjoint_to_gradients(
-        layer in configurations::weighted(),
-        seed in any::<u64>(),
-    ) {
-        on_weighted!(tangents, f64, &layer, seed)?;
-        on_weighted!(tangents, f32, &layer, seed)?;
     }
 
     #[test]

@@ -87,6 +87,10 @@ pub(super) fn solve<P: Parametric + ?Sized>(
             // Nor from the vector of a solve.
             break;
         }
+        // The caller judges in any case.
+        if moved.rounds + SOLVE * (solves + 1) >= settings.max_rounds {
+            break;
+        }
         let fresh = top(op, params.tolerance, params.seed.wrapping_add(round))?;
         moved.matvecs += fresh.matvecs;
         solves += 1;

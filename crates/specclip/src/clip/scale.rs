@@ -9,6 +9,9 @@ use crate::random::Random;
 use crate::real::norm;
 use crate::weight::Parametric;
 
+/// Weights below this may have halves with fewer digits.
+const TINY: f64 = 1e-30;
+
 pub(super) fn solve<P: Parametric + ?Sized>(op: &mut P, factor: f64) -> Result<Moved, Error> {
     Ok(Moved {
         matvecs: multiply(op, factor)?,
@@ -25,7 +28,7 @@ pub(super) fn solve<P: Parametric + ?Sized>(op: &mut P, factor: f64) -> Result<M
 /// [`Error::NotApplicable`] where a part of M does not follow these weights.
 pub(super) fn multiply<P: Parametric + ?Sized>(op: &mut P, factor: f64) -> Result<usize, Error> {
     let (weights, free) = (owned(op), op.linear_weights());
-    let actions = check_halved(op, &weights, &free)?;
+    let actions = check_multiple(op, &weights, &free)?;
     op.set_weights(&multiplied(&weights, &free, factor))?;
     Ok(actions)
 }
@@ -52,8 +55,8 @@ fn multiplied<T: Real>(weights: &[Vec<T>], free: &[bool], factor: f64) -> Vec<Ve
     multiplied
 }
 
-/// Tries it out with halved weights: exact in floating point, but for numbers that are hardly above zero.
-fn check_halved<P: Parametric + ?Sized>(
+/// Tries it out with halved weights, or doubled ones where they are hardly above zero: exact in floating point.
+fn check_multiple<P: Parametric + ?Sized>(
     op: &mut P,
     weights: &[Vec<P::Scalar>],
     free: &[bool],
@@ -66,10 +69,15 @@ fn check_halved<P: Parametric + ?Sized>(
         Ok(y)
     };
     let before = image(op)?;
-    op.set_weights(&multiplied(weights, free, 0.5))?;
-    let halved = image(op)?;
+    let largest = weights
+        .iter()
+        .flatten()
+        .fold(0.0, |a: f64, w| a.max(w.to_f64().abs()));
+    let by = if largest < TINY { 2.0 } else { 0.5 };
+    op.set_weights(&multiplied(weights, free, by))?;
+    let other = image(op)?;
     op.set_weights(weights)?;
-    if is_multiple(&halved, &before, 0.5) {
+    if is_multiple(&other, &before, by) {
         return Ok(2);
     }
     Err(Error::NotApplicable {

@@ -208,7 +208,13 @@ impl<T: Real> Warm<T> {
             Method::FastClip(settings) => {
                 let mut start = top;
                 if let Some(v) = self.start(op)? {
-                    start.v = v;
+                    let mut image = op.output_block(1);
+                    op.apply(&v, &mut image)?;
+                    report.matvecs += 1;
+                    // Another one may have become the leading one, and this one have nothing to lower.
+                    if image.norms()[0] > c {
+                        start.v = v;
+                    }
                 }
                 fastclip::solve(op, c, settings, &own, &start)?
             }

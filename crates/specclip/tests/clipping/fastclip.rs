@@ -106,12 +106,13 @@ fn has_no_scale<T: Real>(make: fn() -> BoxedParametric<T>, units: &[f64]) {
             ..Params::new(fastclip(Step::Automatic))
         };
         let report = clip(&mut op, 0.5 * before, &params).unwrap();
-        assert!(report.reached && report.factor > 0.99, "{unit}: {report:?}");
-        let after = owned(&op);
-        let moved = after[0]
-            .iter()
-            .zip(&scaled[0])
-            .map(|(a, b)| (a.to_f64() - b.to_f64()) / unit);
+        assert!(
+            report.reached && report.factor > 0.998,
+            "{unit}: {report:?}"
+        );
+        let (before, after) = (scaled.concat(), owned(&op).concat());
+        let pairs = after.iter().zip(&before);
+        let moved = pairs.map(|(a, b)| (a.to_f64() - b.to_f64()) / unit);
         (report.rounds, norm(&moved.collect::<Vec<f64>>()))
     };
     let (rounds, distance) = run(1.0);
@@ -161,7 +162,10 @@ fn the_parts_of_a_composition_may_differ_in_size() {
         let before = materialise(&op).unwrap().singular_values().unwrap()[0];
         let params = Params::new(fastclip(Step::Automatic));
         let report = clip(&mut op, 0.5 * before, &params).unwrap();
-        assert!(report.reached && report.factor > 0.99, "{unit}: {report:?}");
+        assert!(
+            report.reached && report.factor > 0.998,
+            "{unit}: {report:?}"
+        );
     }
 }
 
@@ -194,6 +198,20 @@ fn the_identity_of_a_residual_sum_stays() {
     }
 }
 
+/// Weights that can hardly be seen beside the identity, which is to become smaller.
+#[test]
+fn weights_far_below_a_fixed_part_move() {
+    let weight: Vec<f32> = values(64, 5).iter().map(|&w| w as f32 * 1e-9).collect();
+    let mix = Conv::new(weight, &[8, 8, 1], &[8, 1], &ConvParams::new(1)).unwrap();
+    let identity = Separable::<f32>::pad(&[8, 1], &[(0, 0)], PaddingMode::Zeros).unwrap();
+    let terms: Vec<BoxedParametric<f32>> = vec![Box::new(identity), Box::new(mix)];
+    let mut sum = Sum::new(terms).unwrap();
+    let report = clip(&mut sum, 0.5, &Params::new(fastclip(Step::Automatic))).unwrap();
+    let after = materialise(&sum).unwrap().singular_values().unwrap()[0];
+    assert!(report.reached && after < 0.501, "{after} {report:?}");
+    assert!(report.rounds < 100, "{report:?}");
+}
+
 /// A product of tiny factors is raised by steps that its tangent takes for far longer.
 #[test]
 fn steps_that_are_too_long_are_halved() {
@@ -204,8 +222,8 @@ fn steps_that_are_too_long_are_halved() {
         &ConvParams::new(2),
     )
     .unwrap();
-    let norm = Diagonal::new(values(4, 2), conv.output_shape()).unwrap();
-    let mut op = Compose::new(norm, conv).unwrap();
+    let factors = Diagonal::new(values(4, 2), conv.output_shape()).unwrap();
+    let mut op = Compose::new(factors, conv).unwrap();
     let tiny: Vec<Vec<f64>> = owned(&op)
         .into_iter()
         .map(|w| w.into_iter().map(|x| x * 1e-6).collect())
@@ -213,8 +231,13 @@ fn steps_that_are_too_long_are_halved() {
     op.set_weights(&tiny).unwrap();
     let report = clip(&mut op, 1.0, &Params::new(raising())).unwrap();
     let after = spectrum(&op)[0];
+    let reached = report.reached && (after - 1.0).abs() < 2e-3;
+    // By FastClip, which moves both, and not by one factor in the end.
     assert!(
-        report.reached && (after - 1.0).abs() < 2e-3,
+        reached && (report.factor - 1.0).abs() < 2e-3,
         "{after} {report:?}"
     );
+    let weights = owned(&op);
+    let mut pairs = weights.iter().zip(&tiny);
+    assert!(pairs.all(|(weight, tiny)| norm(weight) > 1e3 * norm(tiny)));
 }

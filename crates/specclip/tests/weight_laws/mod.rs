@@ -114,32 +114,6 @@ where
     Ok(())
 }
 
-/// u' tangent(dW, v) is the sum of <G_i(u, v), dW_i>.
-pub fn tangents<P, B>(op: &P, bound: &B, terms: usize, seed: u64) -> Result<(), TestCaseError>
-where
-    P: Parametric + Clone,
-    B: Parametric<Scalar = f64> + Clone,
-{
-    let (u, v) = pair(op, 1, seed);
-    let moves = directions(&weights_of(op), seed);
-    let right: f64 = gradients(op, &[1.0], &u, &v)
-        .iter()
-        .zip(&moves)
-        .map(|(g, d)| dot(g, d))
-        .sum();
-    let (direction, at) = (
-        convert::<P::Scalar>(&moves),
-        block::<P::Scalar>(op.inputs(), &v),
-    );
-    let tangent = op.tangent(&direction, &at);
-    let left = dot(&u, &tangent.unwrap().download());
-
-    let moves: Vec<Vec<f64>> = moves.iter().map(|d| absolute(d)).collect();
-    let largest = bound.tangent(&moves, &block::<f64>(op.inputs(), &absolute(&v)));
-    let scale = dot(&absolute(&u), &largest.unwrap().download());
-    close::<P::Scalar>("tangent", &[left], &[right], terms, scale)
-}
-
 /// Actions that are made once are the actions; their targets need not be empty before.
 pub fn once<P, B>(op: &P, bound: &B, terms: usize, seed: u64) -> Result<(), TestCaseError>
 where

@@ -13,11 +13,16 @@ use crate::weight::Parametric;
 /// weights move, and short ways stay nearer to where they began.
 const NEAR: f64 = 0.3;
 
-/// How often a step is halved that is too long.
-const HALVINGS: usize = 60;
+/// How often a step is shortened that is too long: first to its half, then to its tenth, down to where a product of numbers
+/// that are hardly above zero is raised.
+const SHORTENINGS: usize = 60;
+const HALVINGS: usize = 8;
 
 /// Ratios of sizes that no action suffers from.
 const ALIKE: std::ops::Range<f64> = 1e-6..1e6;
+
+/// The part of what a weight does not move that its move is to be above, so that the difference has digits.
+const VISIBLE: f64 = 1e-3;
 
 /// Gradient steps on ||M(W) v - t||^2.
 pub(super) struct Descent {
@@ -32,52 +37,57 @@ pub(super) struct Descent {
 
 /// A gradient whose parts take the place of the weights that they are of.
 struct Direction<T> {
-    /// The parts, each times its factor: what brings it to about the size of its weight, where an action needs that to
-    /// keep its digits.
+    /// The parts, each times its factor: what an action needs to keep its digits.
     parts: Vec<Vec<T>>,
-    /// None for a part that is zero.
+    /// None for a part that is left out: it is zero, or too small to be seen beside its weight.
     factors: Vec<Option<f64>>,
-    /// The least of the factors.
-    least: f64,
     /// The length of the gradient.
     length: f64,
 }
 
 impl<T: Real> Direction<T> {
-    /// For weights of these sizes, or for ones that may be of other sizes by the factors of [`ALIKE`]. None for a gradient
-    /// that is zero or beyond the largest number.
-    fn new(mut parts: Vec<Vec<T>>, sizes: &[f64], exact: bool) -> Option<Self> {
+    /// For weights that have these sizes or other ones by the factors of [`ALIKE`]. None for a gradient that is zero or beyond
+    /// the largest number.
+    fn new(parts: Vec<Vec<T>>, sizes: &[f64]) -> Option<Self> {
         let lengths: Vec<f64> = parts.iter().map(|part| norm(part)).collect();
         let length = norm(&lengths);
         if !(length.is_finite() && length > 0.0) {
             return None;
         }
-        let mut factors = Vec::with_capacity(parts.len());
-        for (part, (&own, &size)) in parts.iter_mut().zip(lengths.iter().zip(sizes)) {
-            let ratio = if size > 0.0 { size / own } else { 1.0 };
-            let factor = match !exact && ALIKE.contains(&ratio) {
-                true => 1.0,
-                false => ratio,
-            };
-            if factor != 1.0 && own > 0.0 {
-                for x in part {
-                    *x = T::from_f64(x.to_f64() * factor);
-                }
-            }
-            factors.push((own > 0.0).then_some(factor));
-        }
-        Some(Self {
+        let mut direction = Self {
+            factors: lengths
+                .iter()
+                .map(|&own| (own > 0.0).then_some(1.0))
+                .collect(),
             parts,
-            least: factors.iter().flatten().copied().fold(f64::MAX, f64::min),
-            factors,
             length,
-        })
+        };
+        for (i, (own, size)) in lengths.iter().zip(sizes).enumerate() {
+            let ratio = size / own;
+            if *own > 0.0 && *size > 0.0 && !ALIKE.contains(&ratio) {
+                direction.stretch(i, ratio);
+            }
+        }
+        Some(direction)
+    }
+
+    /// Multiplies a part by a number.
+    fn stretch(&mut self, i: usize, by: f64) {
+        for x in &mut self.parts[i] {
+            *x = T::from_f64(x.to_f64() * by);
+        }
+        let factor = self.factors[i].map(|factor| factor * by);
+        let finite = self.parts[i].iter().all(|x| x.is_finite());
+        self.factors[i] = factor.filter(|f| f.is_finite() && *f > 0.0 && finite);
     }
 
     /// `weights` - `step` times the gradient.
     fn step_from(&self, weights: &[Vec<T>], step: f64) -> Vec<Vec<T>> {
         let moved = |(weight, (part, factor)): (&Vec<T>, (&Vec<T>, &Option<f64>))| {
-            let share = factor.map_or(0.0, |factor| step / factor);
+            let Some(factor) = factor else {
+                return weight.clone();
+            };
+            let share = step / factor;
             let pairs = weight.iter().zip(part);
             let move_one = |(w, d): (&T, &T)| T::from_f64(w.to_f64() - share * d.to_f64());
             pairs.map(move_one).collect()
@@ -158,7 +168,7 @@ impl Descent {
             for (weight, gradient) in weights.iter_mut().zip(&gradient) {
                 add(weight, -step, gradient);
             }
-            let after = residual_at(op, &weights, v, target, work);
+            let after = residual_at(op, &weights, v, target, work)?;
             let Some((after, rest)) = after.filter(|(_, rest)| *rest <= loss) else {
                 let problem =
                     format!("the step {step} makes the loss grow; use the automatic step");
@@ -193,24 +203,24 @@ impl Descent {
             // Half of it, as of the square of the tangent below.
             let gradient = op.weight_gradient(&[1.0], &residual, v)?;
             *work += 1;
-            let Some(mut direction) = Direction::new(gradient, &self.sizes, !self.homogeneous)
-            else {
+            let Some(mut direction) = Direction::new(gradient, &self.sizes) else {
                 break;
             };
-            let tangent = self.tangent(op, &mut weights, &mut direction, v, work)?;
-            let mut step = (direction.length * direction.least / norm(tangent.as_slice())).powi(2);
+            let (tangent, least) = self.tangent(op, &mut weights, &mut direction, v, work)?;
+            let mut step = (direction.length * least / norm(tangent.as_slice())).powi(2);
             if !(step.is_finite() && step > 0.0) {
                 break;
             }
             // Where M is not linear in the weights the tangent is not all, and the step may be too long.
-            for _ in 0..HALVINGS {
+            for shortening in 0..SHORTENINGS {
                 let next = direction.step_from(&weights, step);
-                match residual_at(op, &next, v, target, work) {
+                match residual_at(op, &next, v, target, work)? {
                     Some((after, rest)) if rest < loss => {
                         (weights, residual, loss, moved) = (next, after, rest, true);
                         continue 'steps;
                     }
-                    _ => step *= 0.5,
+                    _ if shortening < HALVINGS => step *= 0.5,
+                    _ => step *= 0.1,
                 }
             }
             break;
@@ -219,8 +229,8 @@ impl Descent {
         Ok(moved)
     }
 
-    /// The derivative of W -> M(W) v along the gradient times the least factor of the direction: the sum over the
-    /// weights of M(.., direction_i, ..) v, less what M is without that weight. Leaves the operator with other weights.
+    /// The derivative of W -> M(W) v along the gradient times the least factor of the direction, and that factor: the sum
+    /// over the weights of M(.., direction_i, ..) v, less what M is without that weight. Leaves the operator with other weights.
     fn tangent<T: Real, P>(
         &self,
         op: &mut P,
@@ -228,30 +238,61 @@ impl Descent {
         direction: &mut Direction<T>,
         v: &Columns<T>,
         work: &mut usize,
-    ) -> Result<Columns<T>, Error>
+    ) -> Result<(Columns<T>, f64), Error>
     where
         P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
     {
-        let mut total = op.output_block(1);
+        let mut terms = Vec::new();
         for i in 0..weights.len() {
-            let Some(factor) = direction.factors[i] else {
-                continue;
-            };
-            let share = direction.least / factor;
-            std::mem::swap(&mut weights[i], &mut direction.parts[i]);
-            op.set_weights(weights)?;
-            add(total.as_mut_slice(), share, image(op, v, work)?.as_slice());
-            std::mem::swap(&mut weights[i], &mut direction.parts[i]);
+            let mut constant = op.output_block(1);
             if !self.homogeneous {
-                let zero = vec![T::ZERO; weights[i].len()];
-                let weight = std::mem::replace(&mut weights[i], zero);
-                op.set_weights(weights)?;
-                add(total.as_mut_slice(), -share, image(op, v, work)?.as_slice());
-                weights[i] = weight;
+                let mut zero = vec![T::ZERO; weights[i].len()];
+                constant = image_with(op, weights, (i, &mut zero), v, work)?;
             }
+            let mut difference_to = |direction: &mut Direction<T>| match direction.factors[i] {
+                None => Ok(None),
+                Some(_) => {
+                    let there = image_with(op, weights, (i, &mut direction.parts[i]), v, work)?;
+                    Ok::<_, Error>(Some(difference(&there, &constant)))
+                }
+            };
+            let mut term = difference_to(direction)?;
+            let fixed = norm(constant.as_slice());
+            if let Some(small) = &term {
+                let own = norm(small.as_slice());
+                if own < VISIBLE * fixed {
+                    direction.stretch(i, fixed / own.max(T::UNIT_ROUNDOFF * fixed));
+                    term = difference_to(direction)?;
+                }
+            }
+            terms.extend(term.zip(direction.factors[i]));
         }
-        Ok(total)
+        let factors = terms.iter().map(|(_, factor)| *factor);
+        let least = factors.fold(f64::MAX, f64::min);
+        let mut total = op.output_block(1);
+        for (term, factor) in &terms {
+            add(total.as_mut_slice(), least / factor, term.as_slice());
+        }
+        Ok((total, least))
     }
+}
+
+/// M v with another weight in the place of weight i.
+fn image_with<T: Real, P>(
+    op: &mut P,
+    weights: &mut [Vec<T>],
+    (i, other): (usize, &mut Vec<T>),
+    v: &Columns<T>,
+    work: &mut usize,
+) -> Result<Columns<T>, Error>
+where
+    P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
+{
+    std::mem::swap(&mut weights[i], other);
+    let set = op.set_weights(weights);
+    std::mem::swap(&mut weights[i], other);
+    set?;
+    image(op, v, work)
 }
 
 /// M(W) v - `target` and its norm for other weights; none where they, or the image, are beyond the largest number.
@@ -261,14 +302,19 @@ fn residual_at<T: Real, P>(
     v: &Columns<T>,
     target: &Columns<T>,
     work: &mut usize,
-) -> Option<(Columns<T>, f64)>
+) -> Result<Option<(Columns<T>, f64)>, Error>
 where
     P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
 {
-    op.set_weights(weights).ok()?;
-    let residual = difference(&image(op, v, work).ok()?, target);
-    let loss = norm(residual.as_slice());
-    loss.is_finite().then_some((residual, loss))
+    match op.set_weights(weights).and_then(|()| image(op, v, work)) {
+        Err(Error::NonFinite { .. }) => Ok(None),
+        Err(error) => Err(error),
+        Ok(image) => {
+            let residual = difference(&image, target);
+            let loss = norm(residual.as_slice());
+            Ok(loss.is_finite().then_some((residual, loss)))
+        }
+    }
 }
 
 /// Whether M vanishes with each of its weights.
