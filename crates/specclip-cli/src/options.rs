@@ -16,7 +16,7 @@ use specclip_onnx::Model;
 use crate::checkpoint::{self, is_checkpoint, refuse_folder};
 use crate::cli::shared::{NetworkArgs, RecordArgs};
 use crate::error::Error;
-use crate::output::Target;
+use crate::output::{Target, same_file};
 
 /// A small convolutional network trained on MNIST, for a first look; made by scripts/make_demo_model.py.
 const BUILT_IN: &[u8] = include_bytes!("../assets/demo.onnx");
@@ -93,8 +93,18 @@ impl Network {
         })
     }
 
-    /// Reads the model.
-    pub fn load(&self) -> Result<Model, Error> {
+    /// Reads the model, unless a result is to go where a part of it is.
+    pub fn load(&self, outputs: &Outputs) -> Result<Model, Error> {
+        let model = self.read()?;
+        let mut files = model.files();
+        if let Source::File(path) = &self.source {
+            files.push(path.clone());
+        }
+        outputs.spare(&files, "which the model is read from")?;
+        Ok(model)
+    }
+
+    fn read(&self) -> Result<Model, Error> {
         if let Source::File(path) = &self.source {
             refuse_folder(path)?;
         }
@@ -156,6 +166,23 @@ impl Outputs {
             target.check()?;
         }
         Ok(())
+    }
+
+    /// Refuses results that would replace one of these files.
+    pub fn spare(&self, files: &[PathBuf], what: &str) -> Result<(), Error> {
+        let taken = |target: &Target| match target {
+            Target::Stdout => None,
+            Target::File(path) => {
+                let taken = files.iter().any(|file| same_file(file, path));
+                taken.then(|| path.clone())
+            }
+        };
+        match self.all().find_map(taken) {
+            None => Ok(()),
+            Some(path) => Err(Error::Usage(format!(
+                "a result would replace {path:?}, {what}; give it a name of its own"
+            ))),
+        }
     }
 
     /// Whether one of them takes the table's place on standard output.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use common::{clip, model, refused, stderr};
+use common::{clip, model, program, refused, stderr};
 use tempfile::TempDir;
 
 /// A folder with a copy of a small model, and nothing else.
@@ -247,4 +247,50 @@ fn bare_weights_stay_bare_weights() {
     to("out.onnx", &["must end in .safetensors"]);
     to("bare.safetensors", &["the model is read from this file"]);
     to("bare.toml", &["must end in .safetensors"]);
+}
+
+/// Records and tables never replace the model, by whatever name, nor what is written beside them.
+#[test]
+fn results_in_the_place_of_the_model() {
+    let folder = folder();
+    fs::hard_link(
+        folder.path().join("net.onnx"),
+        folder.path().join("hard.json"),
+    )
+    .expect("a link");
+    let dry = ["net.onnx", "--norm", "1", "--dry-run"];
+    for option in ["--json=net.onnx", "--csv=./net.onnx", "--json=hard.json"] {
+        refuses(
+            folder.path(),
+            &[&dry[..], &[option]].concat(),
+            &["read from"],
+        );
+        for command in ["spectrum", "bound", "compare"] {
+            let mut program = program(command);
+            let program = program
+                .current_dir(folder.path())
+                .args(["net.onnx", option]);
+            let before = fs::read(folder.path().join("net.onnx")).expect("the model");
+            refused(
+                &program.output().expect("the program starts"),
+                &["read from"],
+            );
+            assert!(fs::read(folder.path().join("net.onnx")).expect("the model") == before);
+        }
+    }
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for name in ["planar_dynamo20.onnx", "planar_dynamo20.onnx.data"] {
+        fs::copy(fixtures.join(name), folder.path().join(name)).expect("the fixture");
+    }
+    let clip = ["planar_dynamo20.onnx", "--norm", "1", "-o", "out.onnx"];
+    for (option, words) in [
+        ("--json=planar_dynamo20.onnx.data", "read from"),
+        ("--json=out.onnx.data", "where the model goes"),
+    ] {
+        refuses(folder.path(), &[&clip[..], &[option]].concat(), &[words]);
+    }
+    for name in ["out.safetensors", "out.toml"] {
+        let arguments = ["net.onnx", "--norm", "1", "-o", name];
+        refuses(folder.path(), &arguments, &["end in .onnx"]);
+    }
 }

@@ -103,13 +103,32 @@ impl Model {
         places(a).iter().any(|place| b.contains(place))
     }
 
-    /// Whether [`Model::write`] could write this file, asked before hours are spent on the weights.
+    /// The files that the model was read from: itself, its description, and those that hold its data. None for a model in
+    /// memory.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let own = [self.file.path.as_ref(), self.file.description.as_ref()];
+        let mut files: Vec<PathBuf> = own.into_iter().flatten().cloned().collect();
+        if let (Some(model), None) = (&self.file.path, &self.file.description) {
+            // What cannot be found cannot be read either.
+            let data = DataFiles::find(&self.file.bytes, model);
+            files.extend(
+                data.into_iter()
+                    .flat_map(|data| data.0)
+                    .map(|(path, _)| path),
+            );
+        }
+        files
+    }
+
+    /// Whether [`Model::write`] could write this file, asked before hours are spent on the weights. Returns all files
+    /// that it would write: this one, and the copies of data beside it.
     ///
     /// # Errors
     /// As for [`Model::write`], as far as it can be told now.
-    pub fn check_output(&self, path: &Path, overwrite: bool) -> Result<(), Error> {
+    pub fn check_output(&self, path: &Path, overwrite: bool) -> Result<Vec<PathBuf>, Error> {
         let output = Output::new(&self.file, path, overwrite)?;
-        output::temporary(&output.path).map(drop)
+        output::temporary(&output.path)?;
+        Ok(output.targets().map(Path::to_owned).collect())
     }
 
     /// Writes the model with its present weights; every other byte is as it was read. A weight keeps its type and
@@ -211,6 +230,12 @@ impl<'a> Output<'a> {
         if file.description.is_some() && !has_extension(path, "safetensors") {
             return Err(refuse(
                 "the weights are those of a safetensors file, so its name must end in .safetensors",
+            ));
+        }
+        let taken = ["safetensors", "toml"];
+        if file.description.is_none() && taken.iter().any(|name| has_extension(path, name)) {
+            return Err(refuse(
+                "the model is an ONNX model and would be taken for another kind of file; let its name end in .onnx",
             ));
         }
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

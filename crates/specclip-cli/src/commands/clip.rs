@@ -26,9 +26,10 @@ use super::Outcome;
 pub fn run(args: &ClipArgs) -> Result<Outcome, Error> {
     let options = Options::new(args)?;
     start_threads(options.run.threads)?;
-    let mut model = options.network.load()?;
+    let mut model = options.network.load(&options.outputs)?;
     if let Some(path) = &options.model {
-        model.check_output(path, options.force)?;
+        let written = model.check_output(path, options.force)?;
+        options.outputs.spare(&written, "where the model goes")?;
     }
     let report = match options.run.precision {
         Precision::F32 => clipped::<f32>(&mut model, &options)?,

@@ -27,7 +27,7 @@ use super::Outcome;
 pub fn run(args: &CompareArgs) -> Result<Outcome, Error> {
     let options = Options::new(args)?;
     start_threads(options.run.threads)?;
-    let model = options.network.load()?;
+    let model = options.network.load(&options.outputs)?;
     let report = match options.run.precision {
         Precision::F32 => compare::<f32>(&model, &options)?,
         Precision::F64 => compare::<f64>(&model, &options)?,

@@ -25,7 +25,7 @@ use super::Outcome;
 pub fn run(args: &SpectrumArgs) -> Result<Outcome, Error> {
     let options = Options::new(args)?;
     start_threads(options.run.threads)?;
-    let model = options.network.load()?;
+    let model = options.network.load(&options.outputs)?;
     let report = match options.run.precision {
         Precision::F32 => spectra::<f32>(&model, &options)?,
         Precision::F64 => spectra::<f64>(&model, &options)?,
