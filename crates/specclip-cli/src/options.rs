@@ -11,12 +11,12 @@ pub mod train;
 use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobMatcher};
-use specclip_onnx::Model;
+use specclip_onnx::{Model, same_file};
 
 use crate::checkpoint::{self, is_checkpoint, refuse_folder};
 use crate::cli::shared::{NetworkArgs, RecordArgs};
 use crate::error::Error;
-use crate::output::{Target, same_file};
+use crate::output::Target;
 
 /// A small convolutional network trained on MNIST, for a first look; made by scripts/make_demo_model.py.
 const BUILT_IN: &[u8] = include_bytes!("../assets/demo.onnx");

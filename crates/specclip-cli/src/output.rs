@@ -137,20 +137,6 @@ fn is_device(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir())
 }
 
-/// Whether both names, which may be links and need not exist yet, are those of one file.
-pub fn same_file(a: &Path, b: &Path) -> bool {
-    #[cfg(unix)]
-    if let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) {
-        use std::os::unix::fs::MetadataExt;
-        return (a.dev(), a.ino()) == (b.dev(), b.ino());
-    }
-    let place = |path: &Path| {
-        let beside = || Some(fs::canonicalize(folder(path)).ok()?.join(path.file_name()?));
-        fs::canonicalize(path).ok().or_else(beside)
-    };
-    place(a).is_some_and(|a| place(b) == Some(a))
-}
-
 fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

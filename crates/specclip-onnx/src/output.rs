@@ -125,17 +125,18 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Whether both names, which may be links, are those of one file.
-fn same_file(a: &Path, b: &Path) -> bool {
+/// Whether both names, which may be links and need not exist yet, are those of one file.
+pub fn same_file(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]
     if let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) {
         use std::os::unix::fs::MetadataExt;
         return (a.dev(), a.ino()) == (b.dev(), b.ino());
     }
-    match (fs::canonicalize(a), fs::canonicalize(b)) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
+    let place = |path: &Path| {
+        let beside = || Some(fs::canonicalize(folder(path)).ok()?.join(path.file_name()?));
+        fs::canonicalize(path).ok().or_else(beside)
+    };
+    place(a).is_some_and(|a| place(b) == Some(a))
 }
 
 pub(crate) fn unwritable(path: &Path, problem: impl ToString) -> Error {
