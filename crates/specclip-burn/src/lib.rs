@@ -9,7 +9,8 @@
 //! - [`Clipper`] finds every linear layer of a module by recording one forward pass ([`trace`](trace())),
 //!   and measures and clips them between the steps of an optimiser; [`Method`] has the methods, rivals among them.
 //! - [`conv`](conv()) and [`PaddedConv`] are convolutions with any padding, by specclip's kernel on the
-//!   CPU, several times as fast there as Burn's own.
+//!   CPU, several times as fast there as Burn's own; [`batch_norm`] and [`batch_norm_relu`] train Burn's batch
+//!   normalisation there by a kernel of their own.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -32,7 +33,9 @@ mod block;
 mod clipper;
 mod conv;
 mod error;
+mod flex;
 mod layer;
+mod norm;
 mod operator;
 mod scalar;
 mod trace;
@@ -41,6 +44,7 @@ pub use block::TensorBlock;
 pub use clipper::{BatchNorms, Clipper, ClipperState, LayerReport, Method};
 pub use conv::{Call, ConvOps, PaddedConv, conv};
 pub use error::Error;
+pub use norm::{BatchNormOps, Normalisation, batch_norm, batch_norm_relu};
 pub use operator::{AutodiffOperator, weight_gradient};
 pub use scalar::Scalar;
 pub use trace::{Kind, TracedLayer, trace};

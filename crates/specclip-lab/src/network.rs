@@ -5,7 +5,7 @@ use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use specclip::operator::{ConvParams, PaddingMode};
-use specclip_burn::PaddedConv;
+use specclip_burn::{PaddedConv, batch_norm, batch_norm_relu};
 
 use crate::error::Error;
 use crate::export::recording::{Recording, Value};
@@ -62,7 +62,7 @@ impl ConvNorm {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let y = self.conv.forward(x);
         match &self.norm {
-            Some(norm) => norm.forward(y),
+            Some(norm) => batch_norm(norm, y),
             None => y,
         }
     }
@@ -73,7 +73,11 @@ impl ConvNorm {
     }
 
     fn activated(&self, x: Tensor<4>) -> Tensor<4> {
-        relu(self.forward(x))
+        let y = self.conv.forward(x);
+        match &self.norm {
+            Some(norm) => batch_norm_relu(norm, y),
+            None => relu(y),
+        }
     }
 
     /// The steps of [`ConvNorm::forward`].

@@ -2,13 +2,13 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{DType, Shape, TensorData};
+use burn::tensor::DType;
 use burn_flex::FlexTensor;
 use specclip::operator::ConvKernel;
 
 use super::Call;
 use super::ops::ConvOps;
-use crate::scalar::Scalar;
+use crate::flex::{Element, elements, tensor};
 
 impl ConvOps for Flex {
     fn specclip_conv(
@@ -41,12 +41,8 @@ impl ConvOps for Flex {
     }
 }
 
-/// A scalar type that tensors are read as.
-trait Kernel: Scalar + bytemuck::Pod {}
-impl<T: Scalar + bytemuck::Pod> Kernel for T {}
-
 /// The kernel of a call, which its forward pass has made.
-fn kernel<T: Kernel>(call: &Call) -> &ConvKernel<T> {
+fn kernel<T: Element>(call: &Call) -> &ConvKernel<T> {
     let packed = call.packed.get().and_then(|kernel| kernel.downcast_ref());
     // A gradient follows the forward pass of its call, on tensors of the same type.
     packed.expect("a convolution's gradient before its value")
@@ -57,7 +53,7 @@ fn whole<R>(result: Result<R, specclip::Error>) -> R {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn forward<T: Kernel>(x: &FlexTensor, weight: &FlexTensor, call: &Call) -> FlexTensor {
+fn forward<T: Element>(x: &FlexTensor, weight: &FlexTensor, call: &Call) -> FlexTensor {
     let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
     let kernel = ConvKernel::<T>::new(
         elements(&weight),
@@ -74,7 +70,7 @@ fn forward<T: Kernel>(x: &FlexTensor, weight: &FlexTensor, call: &Call) -> FlexT
     tensor(y, shape)
 }
 
-fn input_gradient<T: Kernel>(y: &FlexTensor, call: &Call) -> FlexTensor {
+fn input_gradient<T: Element>(y: &FlexTensor, call: &Call) -> FlexTensor {
     let y = y.to_contiguous();
     let shape = call.batch_shape(batch(&y), &call.input_shape);
     let mut x = vec![T::default(); shape.iter().product()];
@@ -82,7 +78,7 @@ fn input_gradient<T: Kernel>(y: &FlexTensor, call: &Call) -> FlexTensor {
     tensor(x, shape)
 }
 
-fn weight_gradient<T: Kernel>(x: &FlexTensor, y: &FlexTensor, call: &Call) -> FlexTensor {
+fn weight_gradient<T: Element>(x: &FlexTensor, y: &FlexTensor, call: &Call) -> FlexTensor {
     let (x, y) = (x.to_contiguous(), y.to_contiguous());
     let gradient = whole(kernel::<T>(call).weight_gradient(elements(&y), elements(&x)));
     tensor(gradient, call.weight_shape.clone())
@@ -90,13 +86,4 @@ fn weight_gradient<T: Kernel>(x: &FlexTensor, y: &FlexTensor, call: &Call) -> Fl
 
 fn batch(tensor: &FlexTensor) -> usize {
     tensor.layout().shape()[0]
-}
-
-fn elements<T: Kernel>(tensor: &FlexTensor) -> &[T] {
-    // The tensors that come here have been made contiguous.
-    tensor.as_slice().expect("a contiguous tensor")
-}
-
-fn tensor<T: Kernel>(elements: Vec<T>, shape: Vec<usize>) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(elements, Shape::from(shape)))
 }
