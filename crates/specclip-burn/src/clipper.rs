@@ -9,7 +9,7 @@ use globset::{Glob, GlobMatcher};
 use specclip::clip::{self, EachStep, Params, Projection, Warm};
 
 use crate::error::Error;
-use crate::layer::{Read, Unit, Values, Write};
+use crate::layer::{Parameters, Unit, Values, Write};
 use crate::trace::{Kind, TracedLayer, trace};
 
 mod gradients;
@@ -36,11 +36,10 @@ pub enum BatchNorms {
     Keep,
     /// Clipped by themselves.
     Clip,
-    /// A convolution and the batch normalisation that alone reads its output are clipped as one
-    /// operator; others by themselves. Projection and scaling move gamma and hold the convolution, for what that loses the
-    /// statistics of the next steps give back; FastClip moves both, as in the paper, so that running
-    /// statistics no longer are those of the convolution's output until further steps have brought them there; the Gram
-    /// penalty has gradients for both; the other methods are not for compositions.
+    /// A convolution and the batch normalisation that alone reads its output are clipped as one operator; others by
+    /// themselves. Gamma moves and the convolution is held: what that lost, the statistics of the next steps would give back,
+    /// and until then running statistics would not be those of its output. (The paper moves both.) The Gram penalty, which
+    /// moves nothing itself, has gradients for both; methods that are for convolutions or dense layers are not for compositions.
     Compose,
 }
 
@@ -323,7 +322,8 @@ impl Clipper {
             for Watched { unit, division, .. } in &self.watched {
                 if let Some(division) = division {
                     let weight = unit.weight(&values)?;
-                    let pull_back = move |old: &[f32]| division.pull_back(&unit.layer, weight, old);
+                    let pull_back =
+                        move |old: &[f32]| division.pull_back(&unit.layer, &weight, old);
                     changes.insert(unit.layer.weight, Box::new(pull_back));
                 }
             }
@@ -388,10 +388,9 @@ impl Clipper {
     fn each_step<M: Module>(&mut self, module: M, how: EachStep) -> Result<M, Error> {
         let mut values = read(&self.watched, &module, Watched::has_target);
         let work =
-            |watched: &mut Watched, values: &Values| Ok(((), watched.each_step(values, how)?));
+            |watched: &mut Watched, values: &Parameters| Ok(((), watched.each_step(values, how)?));
         let (changed, _) = self.move_each(&mut values, Watched::has_target, work)?;
-        values.retain(|id, _| changed.contains(id));
-        Ok(Write::to(module, values))
+        Ok(Write::to(module, values.changed(&changed)))
     }
 
     /// Clips now; [`step`](Self::step) does it in its time. With a method that does not clip now and then, the
@@ -416,12 +415,11 @@ impl Clipper {
         };
         let params = params(method.clone());
         let mut values = read(&self.watched, &module, |_| true);
-        let work = |watched: &mut Watched, values: &Values| watched.clip(values, &params);
-        let (changed, mut reports) = self.move_each(&mut values, |_| true, work)?;
-        self.settle_shared(&mut values, &changed, &mut reports)?;
+        let work = |watched: &mut Watched, values: &Parameters| watched.clip(values, &params);
+        let (mut changed, mut reports) = self.move_each(&mut values, |_| true, work)?;
+        self.settle_shared(&mut values, &mut changed, &mut reports)?;
         self.report = reports;
-        values.retain(|id, _| changed.contains(id));
-        Ok(Write::to(module, values))
+        Ok(Write::to(module, values.changed(&changed)))
     }
 
     /// What the last clip found and did, layer by layer in the order of the forward pass.
@@ -443,10 +441,14 @@ fn params(method: clip::Method) -> Params {
 }
 
 /// The parameters of the layers that `which` chooses.
-fn read<M: Module>(watched: &[Watched], module: &M, which: impl Fn(&Watched) -> bool) -> Values {
+fn read<M: Module>(
+    watched: &[Watched],
+    module: &M,
+    which: impl Fn(&Watched) -> bool,
+) -> Parameters {
     let chosen = watched.iter().filter(|watched| which(watched));
     let wanted: Vec<_> = chosen.flat_map(|w| w.unit.parameters()).collect();
-    Read::from(module, &wanted)
+    Parameters::of(module, &wanted)
 }
 
 /// A module with the weights that spectral normalisation makes, if that is the method. A weight that several layers use
@@ -464,7 +466,7 @@ fn divided<M: Module>(module: &M, method: &Method, watched: &mut [Watched]) -> R
 }
 
 /// The gradients of all penalties, added up where several layers use one parameter.
-fn penalties(watched: &mut [Watched], values: &Values, weight: f64) -> Result<Values, Error> {
+fn penalties(watched: &mut [Watched], values: &Parameters, weight: f64) -> Result<Values, Error> {
     let mut total = Values::new();
     let penalty = |watched: &mut Watched| watched.penalty(values, weight);
     for (_, gradients) in each(watched, Watched::has_target, penalty) {

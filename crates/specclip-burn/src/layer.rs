@@ -1,16 +1,16 @@
 //! The library's operator of a traced layer, and the way of its weights from and to the module.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use specclip::operator::{Compose, Conv, ConvTranspose, Dense, Diagonal, LinearOperator};
 use specclip::{BoxedParametric, Parametric};
 
 use crate::error::Error;
 use crate::trace::{Kind, TracedLayer};
 
-/// Parameters of a module by their identity.
+/// Values of parameters by their identity.
 pub(crate) type Values = HashMap<ParamId, Vec<f32>>;
 
 /// The operators that are clipped: a layer, or a convolution with the batch normalisation behind it.
@@ -76,7 +76,7 @@ impl Unit {
     }
 
     /// The operator with the module's weights.
-    pub(crate) fn operator(&self, values: &Values) -> Result<BoxedParametric<f32>, Error> {
+    pub(crate) fn operator(&self, values: &Parameters) -> Result<BoxedParametric<f32>, Error> {
         self.build(values).map_err(|problem| self.error(problem))
     }
 
@@ -94,14 +94,14 @@ impl Unit {
         }
     }
 
-    fn build(&self, values: &Values) -> Result<BoxedParametric<f32>, Problem> {
+    fn build(&self, values: &Parameters) -> Result<BoxedParametric<f32>, Problem> {
         let TracedLayer {
             kind,
             weight_shape,
             input_shape,
             ..
         } = &self.layer;
-        let weight = weight(&self.layer, values)?.to_vec();
+        let weight = weight(&self.layer, values)?;
         Ok(match kind {
             Kind::Conv(params) => {
                 let conv = Conv::new(weight, weight_shape, input_shape, params)?;
@@ -132,7 +132,7 @@ impl Unit {
     }
 
     /// The module's weight, in its own layout.
-    pub(crate) fn weight<'a>(&self, values: &'a Values) -> Result<&'a [f32], Error> {
+    pub(crate) fn weight(&self, values: &Parameters) -> Result<Vec<f32>, Error> {
         weight(&self.layer, values).map_err(|problem| self.error(problem))
     }
 
@@ -140,7 +140,7 @@ impl Unit {
     pub(crate) fn gradients_of(
         &self,
         weights: &[Vec<f32>],
-        values: &Values,
+        values: &Parameters,
     ) -> Result<Values, Error> {
         let weights: Vec<&[f32]> = weights.iter().map(Vec::as_slice).collect();
         let gamma = |layer: &TracedLayer, factors: &[f32]| {
@@ -152,14 +152,18 @@ impl Unit {
         self.laid_out(&weights, gamma)
     }
 
-    /// The parameters of the module for the operator's weights.
+    /// The parameters of the module for the operator's weights, but for a convolution that is held.
     pub(crate) fn parameters_of(
         &self,
         operator: &BoxedParametric<f32>,
-        values: &Values,
+        values: &Parameters,
     ) -> Result<Values, Error> {
         let gamma = |layer: &TracedLayer, factors: &[f32]| gamma(layer, factors, values);
-        self.laid_out(&operator.weights(), gamma)
+        let mut parameters = self.laid_out(&operator.weights(), gamma)?;
+        if self.batch_norm.is_some() {
+            parameters.remove(&self.layer.weight);
+        }
+        Ok(parameters)
     }
 
     /// What is for the operator's weights, one after the other, as the module has it; `gamma` makes a batch
@@ -201,27 +205,25 @@ impl From<specclip::Error> for Problem {
     }
 }
 
-fn weight<'a>(layer: &TracedLayer, values: &'a Values) -> Result<&'a [f32], Problem> {
+fn weight(layer: &TracedLayer, values: &Parameters) -> Result<Vec<f32>, Problem> {
     let expected: usize = layer.weight_shape.iter().product();
-    let found = values.get(&layer.weight).filter(|v| v.len() == expected);
-    found
-        .map(Vec::as_slice)
-        .ok_or(Problem::Missing(layer.weight))
+    let found = values.get(layer.weight).filter(|v| v.len() == expected);
+    found.ok_or(Problem::Missing(layer.weight))
 }
 
 /// The running variances and what is added to them.
-fn variances(layer: &TracedLayer, values: &Values) -> Result<(Vec<f64>, f64), Problem> {
+fn variances(layer: &TracedLayer, values: &Parameters) -> Result<(Vec<f64>, f64), Problem> {
     let Kind::BatchNorm { variance, eps } = layer.kind else {
         return Err(Problem::Missing(layer.weight));
     };
-    let variances = values.get(&variance).ok_or(Problem::Missing(variance))?;
+    let variances = values.get(variance).ok_or(Problem::Missing(variance))?;
     Ok((variances.iter().map(|&v| f64::from(v)).collect(), eps))
 }
 
 fn diagonal(
     layer: &TracedLayer,
     shape: &[usize],
-    values: &Values,
+    values: &Parameters,
 ) -> Result<Diagonal<f32>, Problem> {
     let gamma = weight(layer, values)?;
     let gamma: Vec<f64> = gamma.iter().map(|&g| f64::from(g)).collect();
@@ -231,7 +233,7 @@ fn diagonal(
 
 /// The gamma of a batch normalisation with these factors; bit for bit as it was where the factor is as
 /// it was.
-fn gamma(layer: &TracedLayer, factors: &[f32], values: &Values) -> Result<Vec<f32>, Problem> {
+fn gamma(layer: &TracedLayer, factors: &[f32], values: &Parameters) -> Result<Vec<f32>, Problem> {
     let old = weight(layer, values)?;
     let before = diagonal(layer, &[old.len()], values)?;
     let (variances, eps) = variances(layer, values)?;
@@ -251,33 +253,63 @@ fn transposed(matrix: &[f32], rows: usize, cols: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Reads the parameters that are asked for.
-pub(crate) struct Read {
-    values: Values,
+/// Parameters of a module by their identity: its tensors, which are copied to the host one by one, where they are needed.
+pub(crate) struct Parameters {
+    tensors: HashMap<ParamId, Tensor<1>>,
 }
 
-impl Read {
-    /// Copies parameters of a module to the host.
-    ///
-    /// Running statistics are those that inference would use.
-    pub(crate) fn from<M: Module>(module: &M, wanted: &[ParamId]) -> Values {
-        let mut read = Self {
-            values: wanted.iter().map(|&id| (id, Vec::new())).collect(),
+impl Parameters {
+    /// Those that are asked for. Running statistics are those that inference would use.
+    pub(crate) fn of<M: Module>(module: &M, wanted: &[ParamId]) -> Self {
+        let mut read = Read {
+            wanted: wanted.iter().copied().collect(),
+            tensors: HashMap::new(),
         };
         module.valid().visit(&mut read);
-        read.values
+        Self {
+            tensors: read.tensors,
+        }
     }
+
+    fn get(&self, id: ParamId) -> Option<Vec<f32>> {
+        self.tensors.get(&id).and_then(to_host)
+    }
+
+    /// Puts other values in the place of theirs.
+    pub(crate) fn extend(&mut self, values: Values) {
+        let tensors = values.into_iter().map(|(id, values)| {
+            let shape = [values.len()];
+            let data = TensorData::new(values, shape);
+            let tensor = Tensor::from_data(data, (&Device::flex(), DType::F32));
+            (id, tensor)
+        });
+        self.tensors.extend(tensors);
+    }
+
+    /// The values of those that have changed.
+    pub(crate) fn changed(&self, changed: &HashSet<ParamId>) -> Values {
+        let values = |&id| Some((id, self.get(id)?));
+        changed.iter().filter_map(values).collect()
+    }
+}
+
+fn to_host(tensor: &Tensor<1>) -> Option<Vec<f32>> {
+    tensor.clone().into_data().try_into_vec().ok()
+}
+
+struct Read {
+    wanted: HashSet<ParamId>,
+    tensors: HashMap<ParamId, Tensor<1>>,
 }
 
 impl ModuleVisitor for Read {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         // Of one parameter in several places the optimiser moves the first.
-        if let Some(values) = self.values.get_mut(&param.id)
-            && values.is_empty()
-        {
+        if self.wanted.remove(&param.id) {
             let tensor = param.val();
             if tensor.dtype() == DType::F32 {
-                *values = tensor.into_data().try_into_vec().unwrap_or_default();
+                let entries: usize = tensor.dims().iter().product();
+                self.tensors.insert(param.id, tensor.reshape([entries]));
             }
         }
     }

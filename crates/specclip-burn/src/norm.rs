@@ -1,7 +1,7 @@
 //! Batch normalisation in training, by one kernel on the CPU.
 //!
 //! Burn's CPU backend composes it of a dozen operations, most of them on one thread, and each with a tensor of its
-//! own. Here each of the two directions reads its tensors twice and writes one, on all threads, and a ReLU behind the
+//! own. Here a pass makes the sums of each channel and another one the result, on all threads, and a ReLU behind the
 //! normalisation comes with it. Sums are made in a fixed order, whatever the number of threads.
 
 use burn::backend::{Dispatch, DispatchDevice};
@@ -25,7 +25,7 @@ pub struct Normalisation {
 }
 
 /// What [`BatchNorm::forward`] computes of a batch (examples, channels, sizes...), its running statistics
-/// updated in training. In training on the CPU several times as fast.
+/// updated in training: in training on the CPU, with at least one size, by one operation instead of many.
 ///
 /// # Panics
 /// As [`BatchNorm::forward`].
@@ -37,7 +37,7 @@ pub fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>) -> Tensor<D> {
     }
 }
 
-/// The ReLU of [`batch_norm`]: in training on the CPU it costs nothing, and no tensor between the two is kept.
+/// The ReLU of [`batch_norm`]: where that is one operation, so are the two together, and no tensor between them is kept.
 ///
 /// # Panics
 /// As [`BatchNorm::forward`].
@@ -56,11 +56,12 @@ fn trains_here<const D: usize>(norm: &BatchNorm, x: &Tensor<D>) -> bool {
         && norm.training.is_enabled()
         && matches!(device.inner().as_dispatch(), DispatchDevice::Flex(_))
         && matches!(x.dtype(), DType::F32 | DType::F64)
-        && norm.gamma.dtype() == x.dtype()
-        // What does not fit, Burn refuses.
-        && D >= 2
-        && x.dims()[1] == norm.gamma.dims()[0]
+        // What does not fit, Burn refuses; and of a dense layer's output a channel is not contiguous anywhere.
+        && D >= 3
         && x.dims().iter().all(|&size| size > 0)
+        && [&norm.gamma, &norm.beta]
+            .iter()
+            .all(|p| p.dtype() == x.dtype() && p.dims() == [x.dims()[1]])
 }
 
 fn train<const D: usize>(norm: &BatchNorm, x: Tensor<D>, relu: bool) -> Tensor<D> {

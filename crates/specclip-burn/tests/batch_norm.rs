@@ -105,14 +105,21 @@ fn it_is_what_burn_computes() {
     check([9, 1, 4, 4]);
 }
 
-/// A batch that is a view of another tensor, and a gradient that others read too.
+/// Batches that are views of another tensor, and a gradient that others read too.
 #[test]
 fn tensors_may_be_views_and_shared() {
-    let x = tensor(wave(5 * 6 * 4 * 3, 0.41), [4, 6, 5, 3], DType::F64).swap_dims(0, 2);
-    let twice = |y: Tensor<4>| y.clone() + y.slice([0..5, 0..6, 0..4, 0..3]);
-    let ours = found(|norm, x| twice(batch_norm_relu(norm, x.clone()) + x), &x);
-    let theirs = found(|norm, x| twice(relu(norm.forward(x.clone())) + x), &x);
-    close("views", &ours, &theirs, 1e-11);
+    let whole = tensor(wave(5 * 6 * 4 * 3, 0.41), [4, 6, 5, 3], DType::F64);
+    let views = [
+        whole.clone().swap_dims(0, 2),
+        whole.clone().narrow(0, 0, 3),
+        whole.narrow(0, 1, 3),
+    ];
+    let twice = |y: Tensor<4>| y.clone() + y.clone().narrow(0, 0, y.dims()[0]);
+    for x in views {
+        let ours = found(|norm, x| twice(batch_norm_relu(norm, x.clone()) + x), &x);
+        let theirs = found(|norm, x| twice(relu(norm.forward(x.clone())) + x), &x);
+        close("views", &ours, &theirs, 1e-11);
+    }
 }
 
 /// Finite differences, with a channel that is constant but for rounding.
@@ -141,16 +148,55 @@ fn gradients_are_those_of_the_output() {
     }
 }
 
-/// A constant channel has no variance, only eps.
+/// A constant channel has no variance, only eps: what rounding leaves in its mean would be multiplied by 300.
 #[test]
 fn a_constant_channel_is_beta() {
-    let x = tensor(vec![3.0; 2 * 3 * 4], [2, 3, 4], DType::F32);
-    let [y, gradient, ..] = found(batch_norm, &x);
-    let beta = values(layer(3, DType::F32).beta.val().inner());
-    for (i, y) in y.iter().enumerate() {
-        assert_eq!(*y, beta[i / 4 % 3]);
+    let plane = 64 * 64;
+    for value in [3.0, 100.1, 999.7] {
+        let x = tensor(vec![value; 2 * 3 * plane], [2, 3, plane], DType::F32);
+        let [y, gradient, ..] = found(batch_norm, &x);
+        let beta = values(layer(3, DType::F32).beta.val().inner());
+        for (i, y) in y.iter().enumerate() {
+            assert!((y - beta[i / plane % 3]).abs() < 1e-6, "{value}: {y}");
+        }
+        assert!(gradient.iter().all(|g| g.is_finite()));
     }
-    assert!(gradient.iter().all(|g| g.is_finite()));
+}
+
+/// The running statistics of two batches, with the first's in the second's.
+#[test]
+fn statistics_run() {
+    let x = |step| tensor(wave(2 * 3 * 5, step), [2, 3, 5], DType::F64).autodiff();
+    let run = |forward: fn(&BatchNorm, Tensor<3>) -> Tensor<3>| {
+        let norm = layer(3, DType::F64);
+        for step in [0.41, 0.93] {
+            forward(&norm, x(step));
+        }
+        [&norm.running_mean, &norm.running_var].map(|r| values(r.value_sync().inner()))
+    };
+    let pairs = run(batch_norm)
+        .into_iter()
+        .zip(run(|norm, x| norm.forward(x)));
+    for (ours, theirs) in pairs {
+        for (a, b) in ours.iter().zip(&theirs) {
+            assert!((a - b).abs() < 1e-12, "{ours:?} {theirs:?}");
+        }
+    }
+}
+
+/// Parameters that are not trained have no gradient, the others theirs.
+#[test]
+fn a_part_may_be_trained() {
+    let x = tensor(wave(24, 0.41), [2, 3, 4], DType::F32);
+    let [_, _, gamma, ..] = found(batch_norm, &x);
+    let mut norm = layer(3, DType::F32);
+    norm.beta = norm.beta.map(|beta| beta.set_require_grad(false));
+    let y = batch_norm(&norm, x.autodiff());
+    let u = tensor(wave(24, 0.77), [2, 3, 4], DType::F32);
+    let mut gradients = (y * u.autodiff()).sum().backward();
+    assert!(norm.beta.val().grad(&gradients).is_none());
+    let own = norm.gamma.val().grad_remove(&mut gradients).unwrap();
+    assert_eq!(values(own), gamma);
 }
 
 #[test]

@@ -53,11 +53,8 @@ impl Target {
                 io::ErrorKind::IsADirectory,
                 "it is a directory",
             ))
-        } else if !folder(path).is_dir() {
-            Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "there is no such folder",
-            ))
+        } else if let Err(problem) = check_folder(folder(path)) {
+            Err(problem)
         } else if is_device(path) {
             Ok(())
         } else {
@@ -135,6 +132,16 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// A pipe or a device, such as /dev/stdout: there is nothing to rename over.
 fn is_device(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir())
+}
+
+fn check_folder(folder: &Path) -> io::Result<()> {
+    let problem = match fs::metadata(folder) {
+        Ok(data) if data.is_dir() => return Ok(()),
+        // It may be there, behind one that may not be entered.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+        _ => "there is no such folder",
+    };
+    Err(io::Error::new(io::ErrorKind::NotFound, problem))
 }
 
 fn folder(path: &Path) -> &Path {

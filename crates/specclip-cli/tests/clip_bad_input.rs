@@ -105,6 +105,7 @@ fn no_place_for_the_model() {
         refuses(folder.path(), &[&arguments[..], options].concat(), words);
     };
     to("-", &[], &["standard output"]);
+    to("-", &["--dry-run"], &["standard output"]);
     to(
         "no/such/folder/out.onnx",
         &[],

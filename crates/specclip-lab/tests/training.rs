@@ -180,6 +180,13 @@ fn the_network_that_an_epoch_ends_with_obeys() {
         assert!(epoch.largest().unwrap().norm <= 0.3 * 1.001);
     }
     assert_eq!(record.epochs[0].layers[0].target, Some(0.3));
+    // Of those that have a target, where there are any.
+    let mut epoch = record.epochs[0].clone();
+    epoch.layers[1].target = None;
+    epoch.layers[1].norm = 9.0;
+    assert_eq!(epoch.largest().unwrap().name, epoch.layers[0].name);
+    epoch.layers[0].target = None;
+    assert_eq!(epoch.largest().unwrap().norm, 9.0);
 }
 
 /// A clip at the end of an epoch that changes the scale of a layer a lot leaves batch normalisations with statistics of

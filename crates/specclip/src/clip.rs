@@ -31,7 +31,8 @@ pub enum Method {
     /// convolution where it is [held](crate::operator::Compose::holding_inner).
     Scale,
     /// FastClip: Algorithms 2 and 3 of Ebrahimpour-Boroojeny, Telgarsky & Sundaram (AISTATS 2024), as published with
-    /// [`Step::Reference`] and improved with [`Step::Automatic`]. Of a composition all weights move.
+    /// [`Step::Reference`] and improved with [`Step::Automatic`]. Of a composition all weights move that
+    /// are not held.
     FastClip(FastClip),
     /// The nearest weights in the Frobenius norm, with a certificate. Of a composition those weights move that a scaling
     /// moves, and the certificate is about them.

@@ -135,14 +135,39 @@ pub(crate) fn checked_product(
         })
 }
 
+/// So many numbers are looked at together: a search that may end at any of them goes number by number.
+const CHUNK: usize = 1 << 10;
+
 /// Refuses NaN and infinities, naming the first.
 pub(crate) fn check_finite<T: crate::Real>(what: &str, values: &[T]) -> Result<(), Error> {
-    match values.iter().position(|x| !x.is_finite()) {
+    let all = |chunk: &[T]| chunk.iter().fold(true, |finite, x| finite & x.is_finite());
+    let first = values.chunks(CHUNK).position(|chunk| !all(chunk));
+    let rest = first.map_or(values.len(), |chunk| chunk * CHUNK)..values.len();
+    match values[rest.clone()].iter().position(|x| !x.is_finite()) {
         None => Ok(()),
-        Some(index) => Err(Error::NonFinite {
+        Some(place) => Err(Error::NonFinite {
             what: what.to_owned(),
-            index,
-            value: values[index].to_f64(),
+            index: rest.start + place,
+            value: values[rest.start + place].to_f64(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In any chunk, and the first of several.
+    #[test]
+    fn the_first_that_is_no_number_is_named() {
+        let mut values = vec![1.0; 3 * CHUNK + 5];
+        assert!(check_finite("it", &values).is_ok());
+        for place in [3 * CHUNK + 4, 2 * CHUNK, CHUNK + 7, 0] {
+            values[place] = f64::NEG_INFINITY;
+            match check_finite("it", &values) {
+                Err(Error::NonFinite { index, .. }) => assert_eq!(index, place),
+                found => panic!("{found:?}"),
+            }
+        }
     }
 }

@@ -11,7 +11,8 @@ use crate::operator::{LinearOperator, check_action};
 /// its batch normalisation is bilinear in the two).
 ///
 /// The gradient G(u, v) of <u, M(W) v> with respect to W is the adjoint of W -> M(W) applied to
-/// u v'. For an operator with one weight <G(u, v), W> = u' M(W) v.
+/// u v'. For an operator with one weight <G(u, v), W> = u' M(W) v. Weights that an operator
+/// [holds](crate::operator::Compose::holding_inner) are constants: G is zero there.
 pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scalar>> {
     /// The type of the weights and vectors.
     type Scalar: Real;

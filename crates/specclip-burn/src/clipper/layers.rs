@@ -9,7 +9,7 @@ use specclip::parallel::side_by_side;
 use super::watched::{LayerReport, Watched};
 use super::{Clipper, params};
 use crate::error::Error;
-use crate::layer::Values;
+use crate::layer::{Parameters, Values};
 
 impl Clipper {
     /// Lets `work` move the parameters of the layers that `which` chooses. Returns those that have moved, which are in
@@ -17,9 +17,9 @@ impl Clipper {
     /// weight: of these the later ones begin with what the earlier ones have left.
     pub(super) fn move_each<R: Send>(
         &mut self,
-        values: &mut Values,
+        values: &mut Parameters,
         which: impl Fn(&Watched) -> bool,
-        work: impl Fn(&mut Watched, &Values) -> Result<(R, Values), Error> + Sync,
+        work: impl Fn(&mut Watched, &Parameters) -> Result<(R, Values), Error> + Sync,
     ) -> Result<(HashSet<ParamId>, Vec<R>), Error> {
         let shared = self.shared();
         let alone = |watched: &Watched| {
@@ -29,7 +29,7 @@ impl Clipper {
         let chosen = |watched: &Watched| which(watched) && alone(watched);
         let done = each(&mut self.watched, chosen, |watched| work(watched, values));
         let (mut changed, mut results) = (HashSet::new(), Vec::new());
-        let mut take = |done: (usize, Result<(R, Values), Error>), values: &mut Values| {
+        let mut take = |done: (usize, Result<(R, Values), Error>), values: &mut Parameters| {
             let (result, updates) = done.1?;
             results.push((done.0, result));
             changed.extend(updates.keys().copied());
@@ -64,8 +64,8 @@ impl Clipper {
     /// all of them, and multiplied down.
     pub(super) fn settle_shared(
         &mut self,
-        values: &mut Values,
-        changed: &HashSet<ParamId>,
+        values: &mut Parameters,
+        changed: &mut HashSet<ParamId>,
         reports: &mut [LayerReport],
     ) -> Result<(), Error> {
         let scale = params(clip::Method::Scale);
@@ -79,7 +79,8 @@ impl Clipper {
             reports[i].after = report.after;
             reports[i].converged &= report.converged;
             reports[i].matvecs += report.matvecs;
-            // Only weights that have moved already are moved here.
+            // Of a composition gamma moves, whatever has moved before.
+            changed.extend(updates.keys().copied());
             values.extend(updates);
         }
         Ok(())

@@ -10,7 +10,7 @@ use specclip::svd;
 use super::spectral_norm::{Division, normalise};
 use super::{Method, TOLERANCE, layer_error, setting};
 use crate::error::Error;
-use crate::layer::{Unit, Values};
+use crate::layer::{Parameters, Unit, Values};
 use crate::trace::Kind;
 
 /// What a clipper found of one layer, and did to it, at the last clip.
@@ -91,7 +91,7 @@ impl Watched {
     }
 
     /// Measures the layer as it is.
-    pub(super) fn measure(&mut self, values: &Values) -> Result<LayerReport, Error> {
+    pub(super) fn measure(&mut self, values: &Parameters) -> Result<LayerReport, Error> {
         let operator = self.unit.operator(values)?;
         let measured = self.warm.measure(&operator, TOLERANCE);
         let (sigma, converged) = measured.map_err(|source| layer_error(&self.unit, source))?;
@@ -107,7 +107,7 @@ impl Watched {
     /// moved.
     pub(super) fn clip(
         &mut self,
-        values: &Values,
+        values: &Parameters,
         params: &Params,
     ) -> Result<(LayerReport, Values), Error> {
         let Some(target) = self.target else {
@@ -132,7 +132,11 @@ impl Watched {
     }
 
     /// What is done after each step of the optimiser; returns the parameters that have moved.
-    pub(super) fn each_step(&mut self, values: &Values, how: EachStep) -> Result<Values, Error> {
+    pub(super) fn each_step(
+        &mut self,
+        values: &Parameters,
+        how: EachStep,
+    ) -> Result<Values, Error> {
         let Some(target) = self.target else {
             return Ok(Values::new());
         };
@@ -146,7 +150,7 @@ impl Watched {
     }
 
     /// One iteration of PowerQR.
-    pub(super) fn follow(&mut self, values: &Values) -> Result<(), Error> {
+    pub(super) fn follow(&mut self, values: &Parameters) -> Result<(), Error> {
         let operator = self.unit.operator(values)?;
         let followed = self.warm.follow(&operator);
         followed.map_err(|source| layer_error(&self.unit, source))?;
@@ -156,21 +160,21 @@ impl Watched {
     /// The weight that spectral normalisation makes of the module's; remembers how.
     pub(super) fn normalise(
         &mut self,
-        values: &Values,
+        values: &Parameters,
     ) -> Result<Option<(ParamId, Vec<f32>)>, Error> {
         self.division = None;
         let Some(target) = self.target else {
             return Ok(None);
         };
         let weight = self.unit.weight(values)?;
-        let (weight, division) = normalise(&self.unit.layer, weight, target, &mut self.warm)
+        let (weight, division) = normalise(&self.unit.layer, &weight, target, &mut self.warm)
             .map_err(|source| layer_error(&self.unit, source))?;
         self.division = division;
         Ok(Some((self.unit.layer.weight, weight)))
     }
 
     /// The gradients of `weight` times what the Gram bound is above the target; none where it is not.
-    pub(super) fn penalty(&self, values: &Values, weight: f64) -> Result<Values, Error> {
+    pub(super) fn penalty(&self, values: &Parameters, weight: f64) -> Result<Values, Error> {
         let Some(target) = self.target else {
             return Ok(Values::new());
         };

@@ -8,7 +8,7 @@ use specclip::operator::ConvKernel;
 
 use super::Call;
 use super::ops::ConvOps;
-use crate::flex::{Element, elements, tensor};
+use crate::flex::{HostScalar, elements, tensor};
 
 impl ConvOps for Flex {
     fn specclip_conv(
@@ -42,7 +42,7 @@ impl ConvOps for Flex {
 }
 
 /// The kernel of a call, which its forward pass has made.
-fn kernel<T: Element>(call: &Call) -> &ConvKernel<T> {
+fn kernel<T: HostScalar>(call: &Call) -> &ConvKernel<T> {
     let packed = call.packed.get().and_then(|kernel| kernel.downcast_ref());
     // A gradient follows the forward pass of its call, on tensors of the same type.
     packed.expect("a convolution's gradient before its value")
@@ -53,7 +53,7 @@ fn whole<R>(result: Result<R, specclip::Error>) -> R {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn forward<T: Element>(x: &FlexTensor, weight: &FlexTensor, call: &Call) -> FlexTensor {
+fn forward<T: HostScalar>(x: &FlexTensor, weight: &FlexTensor, call: &Call) -> FlexTensor {
     let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
     let kernel = ConvKernel::<T>::new(
         elements(&weight),
@@ -70,7 +70,7 @@ fn forward<T: Element>(x: &FlexTensor, weight: &FlexTensor, call: &Call) -> Flex
     tensor(y, shape)
 }
 
-fn input_gradient<T: Element>(y: &FlexTensor, call: &Call) -> FlexTensor {
+fn input_gradient<T: HostScalar>(y: &FlexTensor, call: &Call) -> FlexTensor {
     let y = y.to_contiguous();
     let shape = call.batch_shape(batch(&y), &call.input_shape);
     let mut x = vec![T::default(); shape.iter().product()];
@@ -78,7 +78,7 @@ fn input_gradient<T: Element>(y: &FlexTensor, call: &Call) -> FlexTensor {
     tensor(x, shape)
 }
 
-fn weight_gradient<T: Element>(x: &FlexTensor, y: &FlexTensor, call: &Call) -> FlexTensor {
+fn weight_gradient<T: HostScalar>(x: &FlexTensor, y: &FlexTensor, call: &Call) -> FlexTensor {
     let (x, y) = (x.to_contiguous(), y.to_contiguous());
     let gradient = whole(kernel::<T>(call).weight_gradient(elements(&y), elements(&x)));
     tensor(gradient, call.weight_shape.clone())

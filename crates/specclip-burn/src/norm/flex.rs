@@ -16,12 +16,12 @@ use rayon::prelude::*;
 
 use super::Normalisation;
 use super::ops::BatchNormOps;
-use crate::flex::{Element, elements, tensor};
+use crate::flex::{HostScalar, elements, tensor};
 
 /// Sums that run side by side in the registers.
-const LANES: usize = 32;
+const LANES: usize = 16;
 
-/// So many samples are summed in the tensors' type; these sums are added up in `f64`.
+/// About so many samples are summed in the tensors' type; these sums are added up in `f64`.
 const PIECE: usize = 1 << 12;
 
 /// Samples that a thread takes at once, about.
@@ -81,15 +81,10 @@ impl Batch {
         (self.images * self.plane) as f64
     }
 
-    /// The samples of one channel, piece by piece.
-    fn pieces<'a, T>(&self, x: &'a [T], channel: usize) -> impl Iterator<Item = &'a [T]> {
-        let Self {
-            images,
-            channels,
-            plane,
-        } = *self;
-        (0..images)
-            .flat_map(move |image| x[(image * channels + channel) * plane..][..plane].chunks(PIECE))
+    /// The samples of one channel in one image.
+    #[inline(always)]
+    fn plane<'a, T>(&self, x: &'a [T], image: usize, channel: usize) -> &'a [T] {
+        &x[(image * self.channels + channel) * self.plane..][..self.plane]
     }
 
     /// What `sum` makes of each channel.
@@ -123,7 +118,7 @@ struct Channel<T> {
     beta: T,
 }
 
-impl<T: Element> Channel<T> {
+impl<T: HostScalar> Channel<T> {
     fn new([gamma, beta, mean, variance]: [T; 4], eps: f64) -> Self {
         let inverse = 1.0 / (variance.to_f64() + eps).sqrt();
         Self {
@@ -141,7 +136,7 @@ impl<T: Element> Channel<T> {
     }
 }
 
-fn forward<T: Element>(
+fn forward<T: HostScalar>(
     x: &FlexTensor,
     gamma: &FlexTensor,
     beta: &FlexTensor,
@@ -152,12 +147,18 @@ fn forward<T: Element>(
     let samples = elements::<T>(&x);
     let (gamma, beta) = (elements::<T>(&gamma), elements::<T>(&beta));
     let channels = batch.of_channels(|channel| {
-        let pieces = || batch.pieces(samples, channel);
-        let sum: f64 = pieces().map(|x| arch.dispatch(|| sum(x))).sum();
-        let mean = T::from_f64(sum / batch.samples());
-        let squares: f64 = pieces().map(|x| arch.dispatch(|| squares(x, mean))).sum();
-        let variance = T::from_f64(squares / batch.samples());
-        Channel::new([gamma[channel], beta[channel], mean, variance], how.eps)
+        arch.dispatch(|| {
+            let (sum, _) = sums::<T, false>(&batch, samples, channel, T::ZERO);
+            let near = T::from_f64(sum / batch.samples());
+            // What rounding has left in the mean is seen once most of it is gone.
+            let (left, squares) = sums::<T, true>(&batch, samples, channel, near);
+            let left = left / batch.samples();
+            let mean = T::from_f64(near.to_f64() + left);
+            let variance = squares / batch.samples() - left * left;
+            // Below zero by rounding alone; what is no number stays that.
+            let variance = T::from_f64(if variance < 0.0 { 0.0 } else { variance });
+            Channel::new([gamma[channel], beta[channel], mean, variance], how.eps)
+        })
     });
     let mut y = vec![T::ZERO; samples.len()];
     batch.for_each_plane(&mut y, |place, channel, y| {
@@ -175,7 +176,7 @@ fn forward<T: Element>(
 }
 
 /// `parameters` are gamma, beta, mean and variance.
-fn backward<T: Element>(
+fn backward<T: HostScalar>(
     x: &FlexTensor,
     parameters: &[FlexTensor; 4],
     output_grad: FlexTensor,
@@ -186,16 +187,14 @@ fn backward<T: Element>(
     let parameters = parameters.each_ref().map(elements::<T>);
     let (batch, arch) = (Batch::new(&x), Arch::new());
     let samples = elements::<T>(&x);
-    let mut gradient = whole(output_grad);
+    // Changed in its place; a copy where others read it.
+    let mut gradient = FlexTensor::from_data(output_grad.into_data());
     let incoming = elements::<T>(&gradient);
     // Of each channel: itself, sum dy and sum dy x_hat.
     let channels = batch.of_channels(|channel| {
         let own = Channel::new(parameters.map(|p| p[channel]), how.eps);
-        let pieces = batch
-            .pieces(samples, channel)
-            .zip(batch.pieces(incoming, channel));
-        let sums = pieces.map(|(x, dy)| arch.dispatch(|| gradient_sums(&own, how.relu, x, dy)));
-        let (plain, centred) = sums.fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+        let (plain, centred) =
+            arch.dispatch(|| gradient_sums(&batch, samples, incoming, channel, &own, how.relu));
         (own, plain, centred * own.inverse)
     });
     batch.for_each_plane(gradient.storage_mut::<T>(), |place, channel, dy| {
@@ -212,71 +211,122 @@ fn backward<T: Element>(
     (gradient, of_channels(|c| c.2), of_channels(|c| c.1))
 }
 
-/// The same tensor with the whole of its storage to itself, in order: it can be changed in its place then.
-fn whole(tensor: FlexTensor) -> FlexTensor {
-    let tensor = tensor.to_contiguous();
-    let is_whole = tensor.is_unique()
-        && tensor.bytes().len() == tensor.layout().num_elements() * tensor.dtype().size();
-    if is_whole {
-        tensor
-    } else {
-        FlexTensor::from_data(tensor.into_data())
-    }
-}
-
 // Functions, for closures within closures would be compiled without the vector instructions of their caller.
 
-#[inline(always)]
-fn sum<T: Element>(x: &[T]) -> f64 {
-    let mut lanes = [T::ZERO; LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += x;
+/// Two sums that are made at once.
+struct Sums<T> {
+    lanes: [[T; LANES]; 2],
+    /// Terms in the lanes, about.
+    filled: usize,
+    total: [f64; 2],
+}
+
+impl<T: HostScalar> Sums<T> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self {
+            lanes: [[T::ZERO; LANES]; 2],
+            filled: 0,
+            total: [0.0; 2],
         }
     }
-    total(lanes) + rest.iter().map(|x| x.to_f64()).sum::<f64>()
+
+    /// After `terms` more.
+    #[inline(always)]
+    fn count(&mut self, terms: usize) {
+        self.filled += terms;
+        if self.filled >= PIECE {
+            self.flush();
+        }
+    }
+
+    #[inline(always)]
+    fn flush(&mut self) {
+        for (lanes, total) in self.lanes.iter_mut().zip(&mut self.total) {
+            *total += lanes.iter().map(|x| x.to_f64()).sum::<f64>();
+            *lanes = [T::ZERO; LANES];
+        }
+        self.filled = 0;
+    }
+
+    #[inline(always)]
+    fn total(mut self) -> (f64, f64) {
+        self.flush();
+        (self.total[0], self.total[1])
+    }
+}
+
+/// The sums of x - `centre` and, if asked for, of its squares over a channel.
+#[inline(always)]
+fn sums<T: HostScalar, const SQUARES: bool>(
+    batch: &Batch,
+    x: &[T],
+    channel: usize,
+    centre: T,
+) -> (f64, f64) {
+    let mut sums = Sums::<T>::new();
+    for image in 0..batch.images {
+        for x in batch.plane(x, image, channel).chunks(PIECE) {
+            let (chunks, rest) = x.as_chunks::<LANES>();
+            let [plain, squares] = &mut sums.lanes;
+            for x in chunks {
+                for lane in 0..LANES {
+                    let x = x[lane] - centre;
+                    plain[lane] += x;
+                    if SQUARES {
+                        squares[lane] += x * x;
+                    }
+                }
+            }
+            for (lane, &x) in rest.iter().enumerate() {
+                let x = x - centre;
+                plain[lane] += x;
+                squares[lane] += x * x;
+            }
+            sums.count(x.len());
+        }
+    }
+    sums.total()
+}
+
+/// sum dy and sum dy (x - mean) over a channel.
+#[inline(always)]
+fn gradient_sums<T: HostScalar>(
+    batch: &Batch,
+    x: &[T],
+    dy: &[T],
+    channel: usize,
+    own: &Channel<T>,
+    relu: bool,
+) -> (f64, f64) {
+    let mut sums = Sums::<T>::new();
+    for image in 0..batch.images {
+        let planes = [x, dy].map(|all| batch.plane(all, image, channel).chunks(PIECE));
+        let [x, dy] = planes;
+        for (x, dy) in x.zip(dy) {
+            let ((x_chunks, x_rest), (dy_chunks, dy_rest)) =
+                (x.as_chunks::<LANES>(), dy.as_chunks::<LANES>());
+            let [plain, centred] = &mut sums.lanes;
+            for (x, dy) in x_chunks.iter().zip(dy_chunks) {
+                for lane in 0..LANES {
+                    let dy = passed(own, relu, x[lane], dy[lane]);
+                    plain[lane] += dy;
+                    centred[lane] += dy * (x[lane] - own.mean);
+                }
+            }
+            for (lane, (&x, &dy)) in x_rest.iter().zip(dy_rest).enumerate() {
+                let dy = passed(own, relu, x, dy);
+                plain[lane] += dy;
+                centred[lane] += dy * (x - own.mean);
+            }
+            sums.count(x.len());
+        }
+    }
+    sums.total()
 }
 
 #[inline(always)]
-fn squares<T: Element>(x: &[T], mean: T) -> f64 {
-    let mut lanes = [T::ZERO; LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += (x - mean) * (x - mean);
-        }
-    }
-    let mut sum = total(lanes);
-    for &x in rest {
-        sum += ((x - mean) * (x - mean)).to_f64();
-    }
-    sum
-}
-
-/// sum dy and sum dy (x - mean).
-#[inline(always)]
-fn gradient_sums<T: Element>(channel: &Channel<T>, relu: bool, x: &[T], dy: &[T]) -> (f64, f64) {
-    let (mut plain, mut centred) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-    let ((x, x_rest), (dy, dy_rest)) = (x.as_chunks::<LANES>(), dy.as_chunks::<LANES>());
-    for (x, dy) in x.iter().zip(dy) {
-        for lane in 0..LANES {
-            let dy = passed(channel, relu, x[lane], dy[lane]);
-            plain[lane] += dy;
-            centred[lane] += dy * (x[lane] - channel.mean);
-        }
-    }
-    let (mut plain, mut centred) = (total(plain), total(centred));
-    for (&x, &dy) in x_rest.iter().zip(dy_rest) {
-        let dy = passed(channel, relu, x, dy);
-        plain += dy.to_f64();
-        centred += (dy * (x - channel.mean)).to_f64();
-    }
-    (plain, centred)
-}
-
-#[inline(always)]
-fn normalise<T: Element>(channel: &Channel<T>, relu: bool, x: &[T], y: &mut [T]) {
+fn normalise<T: HostScalar>(channel: &Channel<T>, relu: bool, x: &[T], y: &mut [T]) {
     for (y, &x) in y.iter_mut().zip(x) {
         let value = channel.value(x);
         // What is no number stays that.
@@ -290,7 +340,7 @@ fn normalise<T: Element>(channel: &Channel<T>, relu: bool, x: &[T], y: &mut [T])
 
 /// scale (dy - mean - slope (x - mean of x)), in the place of dy.
 #[inline(always)]
-fn input_gradient<T: Element>(
+fn input_gradient<T: HostScalar>(
     channel: &Channel<T>,
     relu: bool,
     mean: T,
@@ -306,15 +356,10 @@ fn input_gradient<T: Element>(
 
 /// The gradient in front of the ReLU.
 #[inline(always)]
-fn passed<T: Element>(channel: &Channel<T>, relu: bool, x: T, dy: T) -> T {
+fn passed<T: HostScalar>(channel: &Channel<T>, relu: bool, x: T, dy: T) -> T {
     if relu && channel.value(x) <= T::ZERO {
         T::ZERO
     } else {
         dy
     }
-}
-
-#[inline(always)]
-fn total<T: Element>(lanes: [T; LANES]) -> f64 {
-    lanes.iter().map(|x| x.to_f64()).sum()
 }

@@ -276,8 +276,8 @@ pub enum BatchNormArg {
     None,
     /// Clipped by themselves
     Clip,
-    /// Clipped together with the convolution before them, as one layer: methods that project or scale move gamma
-    /// alone, fastclip and gram-penalty both
+    /// Clipped together with the convolution before them, as one layer: gamma moves, the convolution is held (what
+    /// gram-penalty adds to the loss moves both)
     Compose,
 }
 

@@ -35,10 +35,10 @@ impl Options {
     /// Gives meaning to the arguments, or says which do not go together.
     pub fn new(args: &ClipArgs) -> Result<Self, Error> {
         let outputs = Outputs::new(&args.records, None)?;
-        let model = args.output.clone().filter(|_| !args.dry_run);
-        if let Some(path) = &model {
+        if let Some(path) = &args.output {
             check(path, &outputs)?;
         }
+        let model = args.output.clone().filter(|_| !args.dry_run);
         refuse_checkpoint(args)?;
         let params = Params {
             tolerance: args.tol,

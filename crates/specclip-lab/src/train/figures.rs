@@ -108,8 +108,10 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// The layer whose norm is largest.
+    /// The layer whose norm is largest, of those that have a target if there are any.
     pub fn largest(&self) -> Option<&LayerNorm> {
-        self.layers.iter().max_by(|a, b| a.norm.total_cmp(&b.norm))
+        let any = self.layers.iter().any(|layer| layer.target.is_some());
+        let seen = self.layers.iter().filter(|l| l.target.is_some() || !any);
+        seen.max_by(|a, b| a.norm.total_cmp(&b.norm))
     }
 }

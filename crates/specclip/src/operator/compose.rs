@@ -13,7 +13,7 @@ use crate::weight::{IndependentPart, Parametric, check_gradient};
 pub struct Compose<A, B: LinearOperator> {
     outer: A,
     inner: B,
-    /// Whether the outer operator's weights are those that move jointly.
+    /// Whether the outer operator's weights, if it has any, are those that move.
     holds_inner: bool,
     between: Pool<B::Block>,
 }
@@ -55,10 +55,10 @@ where
         })
     }
 
-    /// The same operator with its outer weights as those that it is [linear](Parametric::linear_weights) in, and the
-    /// inner ones held: a scaling or a projection then moves the factors of a batch normalisation and not the convolution
-    /// before it. In training that is the one of the two that lasts: what a convolution loses, the statistics of its batch
-    /// normalisation give back. FastClip moves all weights as before; where the outer operator has none, the inner ones move.
+    /// The same operator with its inner weights held: they have no gradient, and it is the outer ones that it is
+    /// [linear](Parametric::linear_weights) in. What is clipped then moves the factors of a batch normalisation and not the
+    /// convolution before it. In training that is the one of the two that lasts: what a convolution loses, the statistics of
+    /// its batch normalisation give back. Where the outer operator has no weights, the inner ones move.
     #[must_use]
     pub fn holding_inner(mut self) -> Self {
         self.holds_inner = true;
@@ -145,6 +145,16 @@ where
     }
 }
 
+impl<A, B> Compose<A, B>
+where
+    B: Parametric,
+    A: Parametric<Scalar = B::Scalar>,
+{
+    fn holds_inner(&self) -> bool {
+        self.holds_inner && self.outer.linear_weights().contains(&true)
+    }
+}
+
 impl<A, B> Parametric for Compose<A, B>
 where
     B: Parametric,
@@ -159,6 +169,7 @@ where
         weights
     }
 
+    /// Zero for inner weights that are [held](Compose::holding_inner).
     fn weight_gradient(
         &self,
         lambda: &[f64],
@@ -167,8 +178,13 @@ where
     ) -> Result<Vec<Vec<B::Scalar>>, Error> {
         check_gradient(self, lambda, u, v)?;
         let mut between = self.inner.output_block(v.cols());
-        self.outer.adjoint(u, &mut between)?;
-        let mut gradients = self.inner.weight_gradient(lambda, &between, v)?;
+        let mut gradients = if self.holds_inner() {
+            let held = self.inner.weights().into_iter();
+            held.map(|w| vec![B::Scalar::ZERO; w.len()]).collect()
+        } else {
+            self.outer.adjoint(u, &mut between)?;
+            self.inner.weight_gradient(lambda, &between, v)?
+        };
         self.inner.apply(v, &mut between)?;
         gradients.extend(self.outer.weight_gradient(lambda, u, &between)?);
         Ok(gradients)
@@ -186,7 +202,7 @@ where
     /// [held](Compose::holding_inner): a convolution before its batch normalisation, or behind a padding.
     fn linear_weights(&self) -> Vec<bool> {
         let (mut inner, mut outer) = (self.inner.linear_weights(), self.outer.linear_weights());
-        if self.holds_inner && outer.contains(&true) {
+        if self.holds_inner() {
             inner.fill(false);
         } else if inner.contains(&true) {
             outer.fill(false);
