@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use burn::backend::Flex;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use specclip::operator::{Compose, Conv, ConvTranspose, Dense, Diagonal, LinearOperator};
@@ -294,7 +295,14 @@ impl Parameters {
 }
 
 fn to_host(tensor: &Tensor<1>) -> Option<Vec<f32>> {
-    tensor.clone().into_data().try_into_vec().ok()
+    let tensor = tensor.clone();
+    // Of bytes that others own, too, `into_data` makes a copy that is aligned for bytes, and a second one for numbers.
+    if let Ok(flex) = tensor.clone().try_into_primitive::<Flex>()
+        && let Some(values) = flex.as_slice()
+    {
+        return Some(values.to_vec());
+    }
+    tensor.into_data().try_into_vec().ok()
 }
 
 struct Read {

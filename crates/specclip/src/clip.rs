@@ -56,7 +56,7 @@ pub struct FastClip {
     pub raise: bool,
     /// Gradient steps of one round, at most.
     pub inner_steps: usize,
-    /// Rounds after which it gives up; a solve that finds more to lower counts for five.
+    /// Rounds after which it gives up; a solve that finds more to lower counts for three.
     pub max_rounds: usize,
 }
 
@@ -74,8 +74,9 @@ impl Default for FastClip {
 /// The step size of FastClip.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
-    /// The one that makes the loss least along each gradient. A round ends early where it has gone most of its way, and
-    /// Lanczos refreshes the singular vector; with the others PowerQR does, as in the paper.
+    /// The one that makes the loss least along each gradient. A round ends early where it has gone most of its way, lowers
+    /// up to four singular values at once, and Lanczos refreshes their vectors; with the others a round lowers one and PowerQR
+    /// refreshes its vector, as in the paper.
     Automatic,
     /// That of the paper's code: 0.35 divided by the width of the output for a layer with spatial
     /// axes, 0.35 for one without, 0.01 where several weights move (a convolution and its batch
@@ -333,7 +334,13 @@ fn apply<P: Parametric + ?Sized>(
     };
     match &params.method {
         Method::Scale => scale::solve(op, target / before.sigma()),
-        Method::FastClip(settings) => fastclip::solve(op, target, settings, params, &before.top),
+        Method::FastClip(settings) => {
+            let care = fastclip::Care {
+                accuracy: judge::accuracy(params.tolerance),
+                beside: 0.03,
+            };
+            fastclip::solve(op, target, settings, params, &before.top.v, care)
+        }
         Method::Projection(settings) => {
             let targets = projection::Targets {
                 asked: judge.target,

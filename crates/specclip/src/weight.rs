@@ -54,8 +54,9 @@ pub trait Parametric: LinearOperator<Block = Columns<<Self as Parametric>::Scala
         self.adjoint(y, x)
     }
 
-    /// Which of the weights M is linear in jointly, so that they may move together: all of them,
-    /// but for products, of which one factor's weights move and the others stay.
+    /// Which of the weights M is linear in jointly, up to a constant and with the others fixed, so that they may move
+    /// together: all of them, but for products, of which one factor's weights move and the others stay. The clipping methods rely on
+    /// it, so an operator that is a product has to say so.
     fn linear_weights(&self) -> Vec<bool> {
         vec![true; self.weights().len()]
     }

@@ -116,6 +116,32 @@ fn a_new_direction_is_found() {
     assert!((warm.measure(&op, 1e-3).unwrap().0 - 3.0).abs() < 1e-6);
 }
 
+/// Six values are above the norm: three rounds are enough because a round lowers several.
+#[test]
+fn a_round_of_fastclip_lowers_several_values() {
+    let mut weight = vec![0.0; 40 * 40];
+    for i in 0..40 {
+        weight[i * 41] = match i {
+            0..6 => 2.0 - 0.1 * i as f64,
+            _ => 0.5 - 0.01 * i as f64,
+        };
+    }
+    let mut op: BoxedParametric<f64> = Box::new(Dense::new(weight, 40, 40).unwrap());
+    let method = FastClip {
+        max_rounds: 3,
+        ..FastClip::default()
+    };
+    let params = Params::new(Method::FastClip(method));
+    let report = Warm::new(0).clip(&mut op, 1.0, &params).unwrap();
+    assert!(report.converged && report.after <= 1.001, "{report:?}");
+    // The six come down to 1, and hardly anything else moves.
+    let nearest = (0..6)
+        .map(|i| (1.0 - 0.1 * f64::from(i)).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    assert!(report.distance < 1.05 * nearest, "{report:?} {nearest}");
+}
+
 /// Nearer than scaling, by a lot: only a few directions stand out.
 #[test]
 fn the_projection_moves_less_than_scaling() {

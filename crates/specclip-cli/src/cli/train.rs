@@ -246,8 +246,8 @@ pub enum TrainMethodArg {
     None,
     /// The nearest weights that obey
     Projection,
-    /// The paper's with a step of our own: an iteration of PowerQR with every step, at most 20 rounds of gradient steps
-    /// when it clips, the vector refreshed by Lanczos
+    /// The paper's with a step of our own: an iteration of PowerQR with every step, at most 10 rounds of gradient steps
+    /// when it clips, each on up to four vectors, refreshed by Lanczos
     #[value(name = "fastclip")]
     FastClip,
     /// All weights of the layer times one factor

@@ -122,16 +122,33 @@ impl Judge {
 
 /// The largest singular triplet from random vectors, good enough to judge by `tolerance`.
 ///
-/// The residual bounds the error of sigma, and a tenth of the tolerance is little beside it; where
-/// that asks for more than rounding leaves, as much as it does leave.
+/// The residual bounds the error of sigma, and a tenth of the tolerance is little beside it.
 pub(super) fn top<Op: LinearOperator + ?Sized>(
     op: &Op,
     tolerance: f64,
     seed: u64,
 ) -> Result<Triplets<Op::Block>, Error> {
-    let least = (32.0 * Op::Block::UNIT_ROUNDOFF).max(1e-11);
+    top_with(op, accuracy(tolerance), seed)
+}
+
+/// The residual of [`top`], relative to sigma.
+pub(super) fn accuracy(tolerance: f64) -> f64 {
+    (0.1 * tolerance).min(1e-4)
+}
+
+/// An accuracy, or where that asks for more than rounding leaves, what it does leave.
+pub(super) fn attainable<B: Block>(accuracy: f64) -> f64 {
+    accuracy.max(32.0 * B::UNIT_ROUNDOFF).max(1e-11)
+}
+
+/// The largest singular triplet from random vectors, with a residual of `accuracy` times sigma, if that is [`attainable`].
+pub(super) fn top_with<Op: LinearOperator + ?Sized>(
+    op: &Op,
+    accuracy: f64,
+    seed: u64,
+) -> Result<Triplets<Op::Block>, Error> {
     let params = svd::Params {
-        tolerance: (0.1 * tolerance).clamp(least, 1e-4),
+        tolerance: attainable::<Op::Block>(accuracy),
         seed,
         ..svd::Params::default()
     };

@@ -206,17 +206,22 @@ impl<T: Real> Warm<T> {
         let moved = match &params.method {
             Method::Scale => scale::solve(op, factor)?,
             Method::FastClip(settings) => {
-                let mut start = top;
+                let mut start = top.v;
                 if let Some(v) = self.start(op)? {
                     let mut image = op.output_block(1);
                     op.apply(&v, &mut image)?;
                     report.matvecs += 1;
                     // Another one may have become the leading one, and this one have nothing to lower.
                     if image.norms()[0] > c {
-                        start.v = v;
+                        start = v;
                     }
                 }
-                fastclip::solve(op, c, settings, &own, &start)?
+                // Many values are above c in early training, and the next clip goes on: what counts is how far a round gets.
+                let care = fastclip::Care {
+                    accuracy: accuracy(params.tolerance),
+                    beside: 0.2,
+                };
+                fastclip::solve(op, c, settings, &own, &start, care)?
             }
             Method::Projection(_) => {
                 let targets = projection::Targets {
@@ -264,7 +269,7 @@ impl<T: Real> Warm<T> {
     where
         P: Parametric<Scalar = T> + ?Sized,
     {
-        judge::top(op, tolerance, self.next_seed())
+        judge::top_with(op, accuracy(tolerance), self.next_seed())
     }
 
     /// Keeps the vector of a solve where the next clip will start from it.
@@ -288,6 +293,12 @@ impl<T: Real> Warm<T> {
         self.seed = self.seed.wrapping_add(1);
         self.seed
     }
+}
+
+/// The residual of a solve, relative to sigma: it is added to sigma before that is judged. Three times that of
+/// [`clip`](super::clip()), whose results are final; a layer of equal values takes about half of the actions then.
+fn accuracy(tolerance: f64) -> f64 {
+    (0.3 * tolerance).min(3e-4)
 }
 
 /// Divides a vector by its norm and returns that; a vector too short for it becomes zero, with norm 0.

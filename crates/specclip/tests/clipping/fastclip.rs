@@ -241,3 +241,90 @@ fn steps_that_are_too_long_are_halved() {
     let mut pairs = weights.iter().zip(&tiny);
     assert!(pairs.all(|(weight, tiny)| norm(weight) > 1e3 * norm(tiny)));
 }
+
+/// A round lowers several values at once where their vectors are good: six values take fewer rounds than one each.
+#[test]
+fn a_round_lowers_several_values() {
+    let sigma: Vec<f64> = (0..20)
+        .map(|i| {
+            if i < 6 {
+                2.0 - 0.1 * f64::from(i)
+            } else {
+                0.5_f64.powi(i - 5)
+            }
+        })
+        .collect();
+    for (rows, cols) in [(24, 20), (20, 20), (20, 33)] {
+        let mut op = with_spectrum(rows, cols, &sigma, 3);
+        let report = checked(&mut op, 1.0, &Params::new(fastclip(Step::Automatic)));
+        assert!(report.reached && report.rounds <= 4, "{report:?}");
+        let nearest = (0..6)
+            .map(|i| (1.0 - 0.1 * f64::from(i)).powi(2))
+            .sum::<f64>();
+        assert!(
+            (report.distance / nearest.sqrt() - 1.0).abs() < 5e-3,
+            "{report:?}"
+        );
+    }
+}
+
+/// Operators with fewer values than a round may lower.
+#[test]
+fn operators_with_few_dimensions() {
+    for (rows, cols) in [(1, 1), (1, 7), (7, 1), (2, 9), (9, 3), (4, 4)] {
+        let count = rows.min(cols);
+        let sigma: Vec<f64> = (0..count).map(|i| 3.0 - 0.5 * i as f64).collect();
+        let mut op = with_spectrum(rows, cols, &sigma, 5);
+        let report = checked(&mut op, 1.0, &Params::new(fastclip(Step::Automatic)));
+        let nearest = sigma.iter().map(|s| (s - 1.0).powi(2)).sum::<f64>().sqrt();
+        assert!(report.reached, "{rows} x {cols}: {report:?}");
+        assert!(
+            (report.distance / nearest - 1.0).abs() < 5e-3,
+            "{rows} x {cols}: {report:?}"
+        );
+    }
+}
+
+/// Terms whose weights have sizes far apart move together, as their gradients say.
+#[test]
+fn terms_of_different_sizes_move_together() {
+    let weight = values(20 * 20, 8);
+    let small: Vec<f64> = weight.iter().map(|w| w * 1e-9).collect();
+    let large: Vec<f64> = weight.iter().rev().map(|w| w * 1e9).collect();
+    let terms: Vec<BoxedParametric<f64>> = vec![
+        Box::new(Dense::new(weight.clone(), 20, 20).unwrap()),
+        Box::new(Scaled::new(Dense::new(small, 20, 20).unwrap(), 1e9).unwrap()),
+        Box::new(Scaled::new(Dense::new(large, 20, 20).unwrap(), 1e-9).unwrap()),
+    ];
+    let mut sum = Sum::new(terms).unwrap();
+    let before = materialise(&sum).unwrap().singular_values().unwrap()[0];
+    let c = 0.6 * before;
+    let report = clip(&mut sum, c, &Params::new(fastclip(Step::Automatic))).unwrap();
+    let after = materialise(&sum).unwrap().singular_values().unwrap()[0];
+    assert!(report.reached && report.factor == 1.0, "{report:?}");
+    assert!((after / c - 1.0).abs() < 2e-3, "{after} {c} {report:?}");
+    assert!(report.rounds < 40, "{report:?}");
+}
+
+/// Half of the operator is fixed and above the norm: what moves is left alone once it obeys.
+#[test]
+fn a_fixed_part_above_the_norm_takes_nothing_along() {
+    let pad = || Separable::<f64>::pad(&[1, 4], &[(0, 4)], PaddingMode::Zeros).unwrap();
+    let mut weight = vec![0.0; 16];
+    for (i, w) in [0.2, 0.1, -0.3, -0.4].into_iter().enumerate() {
+        weight[5 * i] = w;
+    }
+    let dense = Dense::new(weight, 4, 4).unwrap();
+    let inner = Compose::new(dense, Adjoint(pad())).unwrap();
+    let corner = Compose::new(pad(), inner).unwrap();
+    let identity = Separable::<f64>::pad(&[1, 8], &[(0, 0)], PaddingMode::Zeros).unwrap();
+    let terms: Vec<BoxedParametric<f64>> = vec![Box::new(identity), Box::new(corner)];
+    let mut sum = Sum::new(terms).unwrap();
+    let report = clip(&mut sum, 0.5, &Params::new(fastclip(Step::Automatic))).unwrap();
+    let values = materialise(&sum).unwrap().singular_values().unwrap();
+    assert!(!report.reached, "{report:?}");
+    for (value, expected) in values.iter().zip([1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5]) {
+        assert!((value - expected).abs() < 2e-3, "{values:?}");
+    }
+    assert!(report.rounds < 20, "{report:?}");
+}

@@ -1,4 +1,4 @@
-//! The gradient steps of one round.
+//! The gradient steps of one round. Vectors are those of one or more singular values, one column each.
 
 use super::super::{FastClip, Step, owned};
 use super::NAME;
@@ -31,6 +31,8 @@ pub(super) struct Descent {
     fixed: Option<f64>,
     /// Whether M is zero where a weight is.
     homogeneous: bool,
+    /// Which weights M is linear in jointly.
+    linear: Vec<bool>,
     /// The norm of each weight at the start.
     sizes: Vec<f64>,
 }
@@ -111,12 +113,13 @@ impl Descent {
         Ok(Self {
             inner_steps: settings.inner_steps,
             homogeneous: fixed.is_none() && is_homogeneous(op, work)?,
+            linear: op.linear_weights(),
             sizes: op.weights().into_iter().map(norm).collect(),
             fixed,
         })
     }
 
-    /// Moves ||M(W) v|| towards c. Adds to `work` the actions and weight gradients that it took, and returns whether
+    /// Moves the norm of M(W) v towards c for the first vector, and for the others down to c where it is above. Adds to `work` the actions and weight gradients that it took, and returns whether
     /// the weights have moved.
     pub(super) fn round<T: Real, P>(
         &self,
@@ -129,12 +132,14 @@ impl Descent {
         P: Parametric<Scalar = T, Block = Columns<T>> + ?Sized,
     {
         let image = image(op, v, work)?;
-        let sigma = image.norms()[0];
-        if sigma == 0.0 {
+        let sigma = image.norms();
+        if sigma[0] == 0.0 {
             return Ok(false);
         }
+        let mut factors: Vec<f64> = sigma.iter().map(|sigma| (c / sigma).min(1.0)).collect();
+        factors[0] = c / sigma[0];
         let mut target = image.clone();
-        target.scale(&[c / sigma]);
+        target.scale(&factors);
         let residual = difference(&image, &target);
         // What rounding leaves of a sum that cancels.
         let enough = 64.0 * T::UNIT_ROUNDOFF * c;
@@ -162,8 +167,8 @@ impl Descent {
             if loss <= enough {
                 break;
             }
-            let gradient = op.weight_gradient(&[2.0], &residual, v)?;
-            *work += 1;
+            let gradient = op.weight_gradient(&vec![2.0; v.cols()], &residual, v)?;
+            *work += v.cols();
             let mut weights = owned(op);
             for (weight, gradient) in weights.iter_mut().zip(&gradient) {
                 add(weight, -step, gradient);
@@ -201,8 +206,8 @@ impl Descent {
                 break;
             }
             // Half of it, as of the square of the tangent below.
-            let gradient = op.weight_gradient(&[1.0], &residual, v)?;
-            *work += 1;
+            let gradient = op.weight_gradient(&vec![1.0; v.cols()], &residual, v)?;
+            *work += v.cols();
             let Some(mut direction) = Direction::new(gradient, &self.sizes) else {
                 break;
             };
@@ -210,6 +215,24 @@ impl Descent {
             let mut step = (direction.length * least / norm(tangent.as_slice())).powi(2);
             if !(step.is_finite() && step > 0.0) {
                 break;
+            }
+            if self.is_linear_along(&direction) {
+                let next = direction.step_from(&weights, step);
+                let mut after = residual.clone();
+                add(after.as_mut_slice(), -step / least, tangent.as_slice());
+                let rest = norm(after.as_slice());
+                if !(rest < loss) {
+                    // The gradient is what rounding has left of it.
+                    break;
+                }
+                if next.iter().flatten().all(|w| w.is_finite()) {
+                    (weights, residual, loss, moved) = (next, after, rest, true);
+                    if !self.linear.iter().all(|&linear| linear) {
+                        // The next gradient is about weights that the tangent has left in disorder.
+                        op.set_weights(&weights)?;
+                    }
+                    continue;
+                }
             }
             // Where M is not linear in the weights the tangent is not all, and the step may be too long.
             for shortening in 0..SHORTENINGS {
@@ -229,6 +252,12 @@ impl Descent {
         Ok(moved)
     }
 
+    /// Whether M moves along its tangent, so that what it becomes need not be computed anew.
+    fn is_linear_along<T>(&self, direction: &Direction<T>) -> bool {
+        let mut parts = self.linear.iter().zip(&direction.factors);
+        parts.all(|(&linear, factor)| linear || factor.is_none())
+    }
+
     /// The derivative of W -> M(W) v along the gradient times the least factor of the direction, and that factor: the sum
     /// over the weights of M(.., direction_i, ..) v, less what M is without that weight. Leaves the operator with other weights.
     fn tangent<T: Real, P>(
@@ -244,7 +273,10 @@ impl Descent {
     {
         let mut terms = Vec::new();
         for i in 0..weights.len() {
-            let mut constant = op.output_block(1);
+            if direction.factors[i].is_none() {
+                continue;
+            }
+            let mut constant = op.output_block(v.cols());
             if !self.homogeneous {
                 let mut zero = vec![T::ZERO; weights[i].len()];
                 constant = image_with(op, weights, (i, &mut zero), v, work)?;
@@ -269,7 +301,7 @@ impl Descent {
         }
         let factors = terms.iter().map(|(_, factor)| *factor);
         let least = factors.fold(f64::MAX, f64::min);
-        let mut total = op.output_block(1);
+        let mut total = op.output_block(v.cols());
         for (term, factor) in &terms {
             add(total.as_mut_slice(), least / factor, term.as_slice());
         }
@@ -350,9 +382,9 @@ fn image<P: Parametric + ?Sized>(
     v: &P::Block,
     work: &mut usize,
 ) -> Result<P::Block, Error> {
-    let mut image = op.output_block(1);
+    let mut image = op.output_block(v.cols());
     op.apply_once(v, &mut image)?;
-    *work += 1;
+    *work += v.cols();
     Ok(image)
 }
 
