@@ -14,11 +14,18 @@ use crate::select::Unit;
 /// An operator that a layer runs as.
 pub type Operator<'a, T> = dyn LinearOperator<Block = Columns<T>> + 'a;
 
+/// Beyond that, threads that wait for each other take all the time that there is.
+const MOST_THREADS: usize = 1024;
+
 /// Starts as many threads as asked; one for each processor when nothing is.
 pub fn start_threads(threads: Option<usize>) -> Result<(), Error> {
     let Some(threads) = threads else {
         return Ok(());
     };
+    if threads > MOST_THREADS {
+        let reason = format!("{MOST_THREADS} are the most that make sense");
+        return Err(Error::Threads { threads, reason });
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
     pool.build_global().map_err(|error| Error::Threads {
         threads,

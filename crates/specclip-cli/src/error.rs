@@ -12,7 +12,7 @@ pub enum Error {
     /// A data set, a run or a checkpoint.
     #[cfg(feature = "lab")]
     #[error(transparent)]
-    Lab(#[from] specclip_lab::Error),
+    Lab(specclip_lab::Error),
     /// A model without a single layer to analyse.
     #[error("{model}: {why}")]
     NothingToAnalyse {
@@ -59,7 +59,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Standard output could not be written, for another reason than a closed pipe.
-    #[error("cannot write to standard output: {0}; name a file instead, as in --json=FILE")]
+    #[error("cannot write to standard output: {0}; send it to where there is room")]
     Stdout(io::Error),
     /// A picture that could not be drawn.
     #[error("cannot draw the picture: {0}; use --csv and draw it with another program")]
@@ -72,4 +72,20 @@ pub enum Error {
         /// What the writer says.
         reason: String,
     },
+}
+
+#[cfg(feature = "lab")]
+impl From<specclip_lab::Error> for Error {
+    /// Settings of a run are called by their options.
+    fn from(error: specclip_lab::Error) -> Self {
+        let specclip_lab::Error::Setting { setting, problem } = error else {
+            return Self::Lab(error);
+        };
+        match setting {
+            "batch" | "layer" | "method" | "momentum" | "norm" | "threads" => {
+                Self::Usage(format!("--{setting}: {problem}"))
+            }
+            _ => Self::Lab(specclip_lab::Error::Setting { setting, problem }),
+        }
+    }
 }

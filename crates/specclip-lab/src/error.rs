@@ -12,7 +12,7 @@ pub enum Error {
     Network(#[from] specclip::Error),
     /// The clipper refused a setting, a network or its weights.
     #[error(transparent)]
-    Clipping(#[from] specclip_burn::Error),
+    Clipping(specclip_burn::Error),
     /// A setting of a run that makes no sense.
     #[error("the run's {setting}: {problem}")]
     Setting {
@@ -41,8 +41,8 @@ pub enum Error {
     },
     /// A file is not a checkpoint, or is damaged.
     #[error(
-        "{} is no checkpoint that can be used: {problem}; to go on with a run whose last.safetensors is damaged, copy its \
-         best.safetensors over it",
+        "{} is no checkpoint that can be used: {problem}; give one that train has written; to go on with a run whose \
+         last.safetensors is damaged, copy its best.safetensors over it",
         path.display()
     )]
     Checkpoint {
@@ -64,7 +64,8 @@ pub enum Error {
     },
     /// Training has led to numbers that are none.
     #[error(
-        "the loss or a weight is not a finite number in step {step}; lower the learning rate, or clip layers to a smaller norm"
+        "the loss or a weight is not a finite number in step {step}; begin a run in another folder with a lower learning rate, \
+         or with layers clipped to a smaller norm"
     )]
     Diverged {
         /// The step, from 1 on.
@@ -184,6 +185,19 @@ pub enum Error {
         /// The step of the last event in the file.
         last: u64,
     },
+}
+
+impl From<specclip_burn::Error> for Error {
+    fn from(error: specclip_burn::Error) -> Self {
+        match error {
+            // What the clipper matches with names are the layers of a run's targets.
+            specclip_burn::Error::Setting { setting, problem } => Self::Setting {
+                setting: if setting == "glob" { "layer" } else { setting },
+                problem,
+            },
+            other => Self::Clipping(other),
+        }
+    }
 }
 
 impl Error {

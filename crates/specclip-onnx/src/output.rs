@@ -36,10 +36,13 @@ pub fn write_new(
 }
 
 fn filled(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
-    let mut file = temporary(path)?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(|e| unwritable(path, e))?;
+    let file = temporary(path)?;
+    // Not through the temporary, whose errors speak of its own name.
+    let mut inner = file.as_file();
+    inner
+        .write_all(bytes)
+        .and_then(|()| inner.sync_all())
+        .map_err(|e| failed(path, &e))?;
     Ok(file)
 }
 
@@ -84,7 +87,7 @@ pub(crate) fn temporary(path: &Path) -> Result<NamedTempFile, Error> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let made = builder.tempfile_in(folder(path));
-    made.map_err(|e| unwritable(path, e))
+    made.map_err(|e| failed(path, &e.kind().into()))
 }
 
 /// Gives the temporaries their names. A model that is replaced goes before what belongs to it does, so that at no time
@@ -97,7 +100,7 @@ pub(crate) fn publish(
     if overwrite && !companions.is_empty() {
         match fs::remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(unwritable(path, e));
+                return Err(failed(path, &e));
             }
             _ => {}
         }
@@ -111,7 +114,7 @@ pub(crate) fn publish(
         if let Err(error) = done {
             // What is already there is useless without the rest; that it cannot be removed changes nothing.
             published.iter().for_each(|p| drop(fs::remove_file(p)));
-            return Err(unwritable(path, error.error));
+            return Err(failed(path, &error.error));
         }
         published.push(path);
     }
@@ -137,6 +140,14 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
         fs::canonicalize(path).ok().or_else(beside)
     };
     place(a).is_some_and(|a| place(b) == Some(a))
+}
+
+/// What the system has refused.
+fn failed(path: &Path, error: &io::Error) -> Error {
+    unwritable(
+        path,
+        format!("{error}; check the path, its permissions and the space on its disk"),
+    )
 }
 
 pub(crate) fn unwritable(path: &Path, problem: impl ToString) -> Error {

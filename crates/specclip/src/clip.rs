@@ -56,7 +56,7 @@ pub struct FastClip {
     pub raise: bool,
     /// Gradient steps of one round, at most.
     pub inner_steps: usize,
-    /// Rounds after which it gives up; a solve that finds more to lower counts for three.
+    /// Rounds after which it gives up; a solve that finds more to lower counts for two.
     pub max_rounds: usize,
 }
 

@@ -64,14 +64,15 @@ impl Watched {
         match method {
             Method::EachStep(how) if how.is_for_dense_layers() && !dense => Some(
                 "soft cap and hammer lower the singular values of the weight matrix, which are those of the layer \
-                 only where it is dense; give norms to dense layers alone",
+                 only where it is dense; give norms to dense layers alone, by their names",
             ),
             Method::SpectralNorm if normalises => Some(
-                "spectral normalisation reshapes the kernel of a layer, and a batch normalisation has none; give \
-                 no norm to batch normalisations",
+                "spectral normalisation reshapes the kernel of a layer, and a batch normalisation has none; keep \
+                 batch normalisations as they are",
             ),
             Method::Clip(clip::Method::Frequency { .. }) if normalises || !convolution => Some(
-                "the frequency clip is for convolutions without a batch normalisation; give norms to these alone",
+                "the frequency clip is for convolutions without a batch normalisation; give norms to these alone, by their names, \
+                 and keep batch normalisations as they are",
             ),
             _ => None,
         }

@@ -29,8 +29,8 @@ const EXAMPLES: &str = "Examples:
     --out run
   specclip train --resume --out run
 
-Exit codes: 0 done; 1 a layer is not shown to obey at the end; 2 bad usage or bad input, or a file that cannot be \
-written (the last checkpoint stays as it was).";
+Exit codes: 0 done; 1 a layer is not shown to obey at the end; 2 bad usage or bad input, a loss that is no number \
+any more, or a file that cannot be written (the last checkpoint stays as it was).";
 
 const RECIPES: &str = "Recipes, all with batches of 128 images and without clipping:
   mnist    ResNet-18; Adam 1e-3, weight decay 1e-4; 120 epochs, the
@@ -82,7 +82,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Go on with the run in the folder, if there is one; with more --epochs even where it is over
+    /// Go on with the run in the folder, if there is one; with more --epochs even where it is over, unless --steps has
+    /// ended it
     #[arg(long)]
     pub resume: bool,
 

@@ -65,7 +65,8 @@ fn settings_that_make_no_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = images(folder.path());
     let out = folder.path().join("run");
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 17] = [
+        ("--recipe simple --threads 2000", &["2000", "--threads"]),
         (
             "--recipe cifar100",
             &["cifar100", "mnist", "cifar10", "simple"],
@@ -79,15 +80,15 @@ fn settings_that_make_no_run() {
         ("--recipe simple --batch 201", &["201", "200"]),
         (
             "--recipe simple --norm 1 --batch-norm none --layer nowhere=2",
-            &["nowhere", "conv.conv"],
+            &["--layer: ", "nowhere", "conv.conv"],
         ),
         ("--recipe mnist --kernel 3", &["--kernel", "simple-conv"]),
         ("--recipe mnist --momentum 0.9", &["--momentum", "sgd"]),
-        ("--recipe simple --momentum 1", &["momentum"]),
+        ("--recipe simple --momentum 1", &["--momentum: 1"]),
         ("--recipe simple --kernel 99", &["kernel"]),
         (
             "--recipe simple --norm 1 --method hammer",
-            &["conv.conv", "dense"],
+            &["--method: ", "conv.conv", "dense"],
         ),
         (
             "--recipe simple --norm 1 --batch-norm compose --method spectral-norm",
@@ -163,6 +164,35 @@ fn another_run_than_the_one_that_began() {
         &["contents differ"],
     );
     drop(folder);
+}
+
+#[test]
+fn a_run_that_steps_have_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = images(folder.path());
+    let out = folder.path().join("run");
+    let mut arguments = short();
+    arguments.extend(["--steps", "3"]);
+    let output = train(&data, &out, &arguments).output().expect("a run");
+    assert!(output.status.success(), "{output:?}");
+    for longer in ["--epochs", "--steps"] {
+        let command = train(&data, &out, &["--resume", longer, "9"]);
+        refused_and_kept(command, &out, &["ends after 3 steps", "another folder"]);
+    }
+}
+
+#[test]
+fn a_best_checkpoint_that_is_gone() {
+    let (_folder, data, out) = finished();
+    fs::remove_file(out.join("best.safetensors")).expect("a file");
+    let resumed = train(&data, &out, &["--resume"]).output().expect("a run");
+    assert!(resumed.status.success(), "{resumed:?}");
+    let text = String::from_utf8_lossy(&resumed.stdout);
+    assert!(
+        text.contains("best.safetensors is no longer there"),
+        "{text}"
+    );
+    assert!(text.contains("/run.json, last.safetensors"), "{text}");
 }
 
 #[test]

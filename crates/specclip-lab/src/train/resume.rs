@@ -58,8 +58,15 @@ pub(super) fn compare(
         })
     };
     let mut begun = state.settings.clone();
-    if begun.steps.is_none() {
-        begun.epochs = begun.epochs.max(settings.epochs);
+    match begun.steps {
+        None => begun.epochs = begun.epochs.max(settings.epochs),
+        // After the last step comes a clip that a longer run does not have there.
+        Some(steps) if begun.epochs < settings.epochs || settings.steps > begun.steps => {
+            return different(format!(
+                "it ends after {steps} steps, and cannot go on beyond them"
+            ));
+        }
+        Some(_) => {}
     }
     if let Some(difference) = begun.difference(settings) {
         return different(difference);

@@ -170,7 +170,7 @@ pub struct Clipping {
     pub targets: Vec<Target>,
     /// With every so many-th step, where the method clips now and then.
     pub every: u64,
-    /// Rounds of FastClip in one clip, at most; a solve in it counts for three. Where many singular values are above the norm, as in a large
+    /// Rounds of FastClip in one clip, at most; a solve in it counts for two. Where many singular values are above the norm, as in a large
     /// layer at the beginning, one clip cannot lower them all in reasonable time: a round lowers a few. The next clip goes on.
     #[serde(default = "usual_rounds")]
     pub fastclip_rounds: usize,

@@ -36,8 +36,8 @@ const LANCZOS: usize = 16;
 /// Singular values that one round lowers, at most.
 const TOGETHER: usize = 4;
 
-/// The rounds that a solve from random vectors counts for, as it takes about as much work.
-const SOLVE: usize = 3;
+/// The rounds that a solve from random vectors counts for: one more of each is often all that is left to do.
+const SOLVE: usize = 2;
 
 impl FastClip {
     pub(super) fn check(&self, proven: bool) -> Result<(), Error> {

@@ -71,16 +71,23 @@ impl View {
             return Ok(Outcome::Done);
         };
         let mut text = layers(&last.layers);
+        let there = out.join("best.safetensors").exists();
         if let Some(best) = best(&record.epochs) {
             text.push_str(&format!(
-                "best.safetensors is epoch {} with {:.2} % of the test images right\n",
+                "best.safetensors {} epoch {} with {:.2} % of the test images right\n",
+                if there {
+                    "is"
+                } else {
+                    "is no longer there; it was"
+                },
                 best.epoch,
                 100.0 * best.test_accuracy
             ));
         }
         text.push_str(&format!(
-            "written: {}/run.json, best.safetensors, last.safetensors and an event file\n",
-            printable(&out.display().to_string())
+            "written: {}/run.json, {}last.safetensors and an event file\n",
+            printable(&out.display().to_string()),
+            if there { "best.safetensors, " } else { "" },
         ));
         write_stdout(text.as_bytes())?;
         let missed: Vec<&str> = last
