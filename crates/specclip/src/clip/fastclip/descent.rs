@@ -221,7 +221,7 @@ impl Descent {
                 let mut after = residual.clone();
                 add(after.as_mut_slice(), -step / least, tangent.as_slice());
                 let rest = norm(after.as_slice());
-                if !(rest < loss) {
+                if rest >= loss || rest.is_nan() {
                     // The gradient is what rounding has left of it.
                     break;
                 }
