@@ -295,14 +295,13 @@ impl Parameters {
 }
 
 fn to_host(tensor: &Tensor<1>) -> Option<Vec<f32>> {
-    let tensor = tensor.clone();
     // Of bytes that others own, too, `into_data` makes a copy that is aligned for bytes, and a second one for numbers.
     if let Ok(flex) = tensor.clone().try_into_primitive::<Flex>()
         && let Some(values) = flex.as_slice()
     {
         return Some(values.to_vec());
     }
-    tensor.into_data().try_into_vec().ok()
+    tensor.clone().into_data().try_into_vec().ok()
 }
 
 struct Read {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use specclip_onnx::without_temporary;
 use tempfile::NamedTempFile;
 
 use crate::error::Error;
@@ -121,7 +122,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A link stays a link: the file behind it is replaced.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let mut file = sibling(path)?;
-    file.write_all(bytes)?;
+    file.write_all(bytes).map_err(without_temporary)?;
     if let Ok(existing) = fs::metadata(path) {
         file.as_file().set_permissions(existing.permissions())?;
     }
@@ -156,7 +157,7 @@ fn sibling(path: &Path) -> io::Result<NamedTempFile> {
     // Temporaries are private by default; this one will be a result, with the mode of any new file (less the umask).
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder(path))
+    builder.tempfile_in(folder(path)).map_err(without_temporary)
 }
 
 #[cfg(test)]

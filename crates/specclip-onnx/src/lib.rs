@@ -62,7 +62,7 @@ use bytes::Bytes;
 pub use error::Error;
 pub use input::{InputShape, Options};
 pub use model::{Layer, LayerKind, Model, Skipped, WeightRef};
-pub use output::{same_file, write_new};
+pub use output::{same_file, without_temporary, write_new};
 
 /// Reads a model: a `.toml` layer description, a `.safetensors` file with a description of the same name beside it, or
 /// (whatever else it is called) an ONNX file.

@@ -36,13 +36,10 @@ pub fn write_new(
 }
 
 fn filled(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
-    let file = temporary(path)?;
-    // Not through the temporary, whose errors speak of its own name.
-    let mut inner = file.as_file();
-    inner
-        .write_all(bytes)
-        .and_then(|()| inner.sync_all())
-        .map_err(|e| failed(path, &e))?;
+    let mut file = temporary(path)?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(|e| failed(path, &without_temporary(e)))?;
     Ok(file)
 }
 
@@ -87,7 +84,7 @@ pub(crate) fn temporary(path: &Path) -> Result<NamedTempFile, Error> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let made = builder.tempfile_in(folder(path));
-    made.map_err(|e| failed(path, &e.kind().into()))
+    made.map_err(|e| failed(path, &without_temporary(e)))
 }
 
 /// Gives the temporaries their names. A model that is replaced goes before what belongs to it does, so that at no time
@@ -142,8 +139,16 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
     place(a).is_some_and(|a| place(b) == Some(a))
 }
 
+/// An error of a temporary file without the file's name, which says nothing to a reader and is gone when it is read.
+pub fn without_temporary(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((words, _)) => io::Error::new(error.kind(), words.to_owned()),
+        None => error,
+    }
+}
+
 /// What the system has refused.
-fn failed(path: &Path, error: &io::Error) -> Error {
+pub(crate) fn failed(path: &Path, error: &io::Error) -> Error {
     unwritable(
         path,
         format!("{error}; check the path, its permissions and the space on its disk"),

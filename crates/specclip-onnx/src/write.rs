@@ -14,7 +14,7 @@ use crate::change::{Changes, Place};
 use crate::invert::{Wanted, refused};
 use crate::model::{Layer, Model};
 use crate::onnx::{self, DataFiles};
-use crate::output::{self, unwritable};
+use crate::output::{self, failed, unwritable};
 use crate::spec::Spec;
 use crate::splice::{self, Edit};
 
@@ -301,7 +301,7 @@ impl<'a> Output<'a> {
         splice::write(&self.file.bytes, &self.edits, &mut to)
             .and_then(|()| to.flush())
             .and_then(|()| model.as_file().sync_all())
-            .map_err(|e| unwritable(&self.path, e))?;
+            .map_err(|e| failed(&self.path, &e))?;
         drop(to);
         output::publish((model, &self.path), copies, self.overwrite)
     }
@@ -325,7 +325,7 @@ impl<'a> Output<'a> {
             }
             to.sync_all()
         });
-        copied.map_err(|e| unwritable(&self.path, e))
+        copied.map_err(|e| failed(&self.path, &e))
     }
 }
 
